@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Time and randomness come from here only, so that everything can run under a simulated clock with a fixed seed
+ * (clock_simulate, for tests).
+ */
+#ifndef CORE_CLOCK_H
+#define CORE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Calibrates ticks; once, before threads. */
+void clock_init(void);
+
+/* Monotonic microseconds and nanoseconds; the origin is arbitrary. */
+uint64_t clock_now_us(void);
+uint64_t clock_now_ns(void);
+/* Microseconds since 1970. */
+uint64_t clock_realtime_us(void);
+
+/* The cheapest monotonic count (TSC); for latencies. */
+uint64_t clock_ticks(void);
+uint64_t clock_ticks_to_ns(uint64_t ticks);
+
+/* Cryptographic quality, from getrandom; deterministic when simulated. */
+void clock_random(void *buf, size_t len);
+uint64_t clock_random64(void);
+
+/* From now on time stands still except for clock_simulate_advance, ticks are nanoseconds, randomness comes from SEED. */
+void clock_simulate(uint64_t seed);
+void clock_simulate_advance(uint64_t us);
+
+#endif
