@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Block devices. A driver embeds a struct bdev, fills the first part and registers it; a user opens it by name and
- * submits struct io through the channel of its own reactor.
+ * Block devices. A driver embeds a struct bdev, fills the first part and registers it; a user opens
+ * it by name and submits struct io through the channel of its own reactor.
  *
- * Every reactor has a channel (its own queue pair, ring, buffers) to every registered bdev, opened at registration: on the data
- * path bdev_chan() is an array look-up. core/bdev.c checks op, range, alignment and read-only, splits on the driver's limits,
- * bounces memory that the driver cannot take, and emulates FUA (write + flush), write-zeroes (writes of zeroes), compare (read and
- * compare) and compare-write (under a lock of the range, for bdevs whose every writer comes through here). What
- * a driver gets is always in range, aligned and within limits.
+ * Every reactor has a channel (its own queue pair, ring, buffers) to every registered bdev, opened
+ * at registration: on the data path bdev_chan() is an array look-up. core/bdev.c checks op, range,
+ * alignment and read-only, splits on the driver's limits, bounces memory that the driver cannot
+ * take, and emulates FUA (write + flush), write-zeroes (writes of zeroes), compare (read and
+ * compare) and compare-write (under a lock of the range, for bdevs whose every writer comes through
+ * here). What a driver gets is always in range, aligned and within limits.
  *
- * Life: REGISTERED → REMOVING (every user is told; new io fail with IO_ERR_GONE; users close) → channels closed → destroy().
- * Control functions are called in tasks on reactor 0.
+ * Life: REGISTERED → REMOVING (every user is told; new io fail with IO_ERR_GONE; users close) →
+ * channels closed → destroy(). Control functions are called in tasks on reactor 0.
  */
 #ifndef CORE_BDEV_H
 #define CORE_BDEV_H
@@ -41,7 +42,8 @@ struct bdev_chan {
 	struct bdev *bdev;
 	unsigned reactor;
 	uint32_t inflight;              /* io that the bdev owns */
-	struct list waiting;            /* io that wait for a child, a bounce buffer or a range, in order */
+	/* io that wait for a child, a bounce buffer or a range, in order */
+	struct list waiting;
 	struct stat_io stats;
 	void *priv;
 };
@@ -51,16 +53,25 @@ struct bdev_ops {
 	int (*chan_open)(struct bdev_chan *chan);
 	/* In a task on the channel's reactor; no io is in flight. */
 	void (*chan_close)(struct bdev_chan *chan);
-	/* Takes ownership; never calls done; ends in io_complete(). A full queue is the driver's to wait for. IO_ABORT comes
-	 * here too when it is in ops_supported, otherwise bdev.c answers it when the victim is done. */
+	/*
+	 * Takes ownership; never calls done; ends in io_complete(). A full queue is the driver's to
+	 * wait for. IO_ABORT comes here too when it is in ops_supported, otherwise bdev.c answers
+	 * it when the victim is done.
+	 */
 	void (*submit)(struct bdev_chan *chan, struct io *io);
 	/* In a task on reactor 0, all channels closed: free the bdev. */
 	void (*destroy)(struct bdev *bdev);
 	/* Rows for `disk show`, after the common ones; may be NULL. */
 	void (*show)(struct bdev *bdev, struct cmd_ctx *ctx);
-	/* The command that makes this disk again (`config show`), or NULL when it appears by itself. */
+	/*
+	 * The command that makes this disk again (`config show`), or NULL when it appears by
+	 * itself.
+	 */
 	void (*config)(struct bdev *bdev, struct config_out *out);
-	/* `disk delete NAME` for disks made by command; NULL when it cannot. Starts removal (bdev_unregister). 0/-errno. */
+	/*
+	 * `disk delete NAME` for disks made by command; NULL when it cannot. Starts removal
+	 * (bdev_unregister). 0/-errno.
+	 */
 	int (*remove)(struct bdev *bdev);
 };
 
@@ -83,12 +94,18 @@ struct bdev {
 		uint32_t unmap_blocks_max;      /* 0: no limit */
 		uint32_t write_zeroes_blocks_max;
 		uint16_t iov_count_max;         /* 0: no limit */
-		uint32_t align_bytes;           /* address and length of each iov element; at least 1 */
-		uint32_t page_bytes;            /* not 0: elements after the first start, and before the last end, on this boundary */
+		/* address and length of each iov element; at least 1 */
+		uint32_t align_bytes;
+		/*
+		 * not 0: elements after the first start, and before the last end, on this boundary
+		 */
+		uint32_t page_bytes;
 	} limits;
 	uint32_t optimal_blocks;        /* preferred write granularity; 0 unknown */
-	uint32_t atomic_blocks;         /* blocks written all or nothing on power fail, at least 1 */
-	struct uuid uuid;               /* nil: registration makes one from driver, serial and name */
+	/* blocks written all or nothing on power fail, at least 1 */
+	uint32_t atomic_blocks;
+	/* nil: registration makes one from driver, serial and name */
+	struct uuid uuid;
 	uint8_t nguid[16], eui64[8];    /* zero: none */
 	char serial[BDEV_TEXT_BYTES], model[BDEV_TEXT_BYTES];
 
@@ -102,7 +119,8 @@ struct bdev {
 
 /* A user of a bdev; embedded by its owner. */
 struct bdev_user {
-	char who[BDEV_TEXT_BYTES];      /* "subsystem nqn… ns 1", "store a": shown when the disk is busy */
+	/* "subsystem nqn… ns 1", "store a": shown when the disk is busy */
+	char who[BDEV_TEXT_BYTES];
 	/* In a task on reactor 0. */
 	void (*event)(struct bdev_user *user, enum bdev_event event);
 	bool write, exclusive;
@@ -114,8 +132,10 @@ struct bdev_user {
 
 /* Opens the channels, makes the name visible. -EEXIST, -EINVAL (logged), or what chan_open said. */
 int bdev_register(struct bdev *bdev);
-/* Tells every user, waits until all have closed, fails what still waits, closes channels, calls destroy. The driver must complete
- * what it owns (IO_ERR_GONE is right when the hardware is gone). */
+/*
+ * Tells every user, waits until all have closed, fails what still waits, closes channels, calls
+ * destroy. The driver must complete what it owns (IO_ERR_GONE is right when the hardware is gone).
+ */
 void bdev_unregister(struct bdev *bdev);
 /* Grows or shrinks, tells users. */
 void bdev_resize(struct bdev *bdev, uint64_t block_count);
@@ -124,7 +144,10 @@ void bdev_resize(struct bdev *bdev, uint64_t block_count);
 
 /* By name, or "serial:TEXT"; NULL. */
 struct bdev *bdev_find(const char *name);
-/* Fills user->bdev. -ENOENT, -EBUSY (an exclusive user, or exclusive asked and in use), -EROFS, -ENODEV when removing. */
+/*
+ * Fills user->bdev. -ENOENT, -EBUSY (an exclusive user, or exclusive asked and in use), -EROFS,
+ * -ENODEV when removing.
+ */
 int bdev_open(const char *name, struct bdev_user *user);
 /* No io of the user is in flight on any reactor. */
 void bdev_close(struct bdev_user *user);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Time and randomness come from here only, so that everything can run under a simulated clock with a fixed seed
- * (clock_simulate, for tests).
+ * Time and randomness come from here only, so that everything can run under a simulated clock with
+ * a fixed seed (clock_simulate, for tests).
  */
 #ifndef CORE_CLOCK_H
 #define CORE_CLOCK_H
@@ -26,7 +26,10 @@ uint64_t clock_ticks_to_ns(uint64_t ticks);
 void clock_random(void *buf, size_t len);
 uint64_t clock_random64(void);
 
-/* From now on time stands still except for clock_simulate_advance, ticks are nanoseconds, randomness comes from SEED. */
+/*
+ * From now on time stands still except for clock_simulate_advance, ticks are nanoseconds,
+ * randomness comes from SEED.
+ */
 void clock_simulate(uint64_t seed);
 void clock_simulate_advance(uint64_t us);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every limit and tunable as data: defaults from Kconfig (core/config.c is the only reader of CONFIG_ numbers), asserted against
- * each other at compile time.
+ * Every limit and tunable as data: defaults from Kconfig (core/config.c is the only reader of
+ * CONFIG_ numbers), asserted against each other at compile time.
  */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
@@ -22,8 +22,10 @@ struct karst_config {
 	uint32_t nvmf_queue_depth_max;  /* entries per I/O queue */
 	uint32_t nvmf_mdts_bytes;       /* largest transfer */
 	uint32_t nvmf_in_capsule_bytes; /* I/O command capsule data */
-	uint32_t nvmf_subsystems_max, nvmf_namespaces_max, nvmf_controllers_max, nvmf_connections_max;
-	uint32_t nvmf_connect_timeout_ms;       /* from accept to Connect done; also a PDU once begun */
+	uint32_t nvmf_subsystems_max, nvmf_namespaces_max;
+	uint32_t nvmf_controllers_max, nvmf_connections_max;
+	/* from accept to Connect done; also a PDU once begun */
+	uint32_t nvmf_connect_timeout_ms;
 	uint32_t console_baud;
 };
 

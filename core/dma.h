@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory that devices can reach. dma_eal.c: DPDK EAL's hugepage memory (or plain pages with no_huge), mapped through VFIO.
- * dma_plain.c: the host flavour's ordinary memory.
+ * Memory that devices can reach. dma_eal.c: DPDK EAL's hugepage memory (or plain pages with
+ * no_huge), mapped through VFIO. dma_plain.c: the host flavour's ordinary memory.
  */
 #ifndef CORE_DMA_H
 #define CORE_DMA_H
@@ -21,13 +21,19 @@ struct dma_opts {
 int dma_init(const struct dma_opts *opts);
 void dma_fini(void);
 
-/* Zeroed, aligned to ALIGN (a power of two, at least 64), freed by dma_free. NULL when out of memory. Not on the data path. */
+/*
+ * Zeroed, aligned to ALIGN (a power of two, at least 64), freed by dma_free. NULL when out of
+ * memory. Not on the data path.
+ */
 void *dma_alloc(size_t len, size_t align);
 void dma_free(void *va);
 
 enum { DMA_PAGE_BYTES = 4096 };
 #define DMA_IOVA_BAD UINT64_MAX
-/* Bus address of a byte of dma_alloc'ed or registered memory, valid to the end of its 4 KiB page; DMA_IOVA_BAD otherwise. */
+/*
+ * Bus address of a byte of dma_alloc'ed or registered memory, valid to the end of its 4 KiB page;
+ * DMA_IOVA_BAD otherwise.
+ */
 uint64_t dma_iova(const void *va);
 /* Whether bus addresses equal virtual ones everywhere, so that ranges are contiguous. */
 bool dma_iova_is_va(void);

@@ -2,9 +2,9 @@
 /*
  * struct io: the only block request.
  *
- * The owner embeds it, fills the first part and calls bdev_submit(), which takes ownership. io->done(io) gives it back
- * exactly once, on the same reactor, and never inside bdev_submit(). After that nobody but the owner touches it.
- * The owner finds itself with container_of.
+ * The owner embeds it, fills the first part and calls bdev_submit(), which takes ownership.
+ * io->done(io) gives it back exactly once, on the same reactor, and never inside bdev_submit().
+ * After that nobody but the owner touches it. The owner finds itself with container_of.
  */
 #ifndef CORE_IO_H
 #define CORE_IO_H
@@ -20,12 +20,15 @@ enum io_op {
 	IO_READ,
 	IO_WRITE,
 	IO_FLUSH,               /* all that was completed before it is durable; no lba, no data */
-	IO_UNMAP,               /* deallocate: reads afterwards are defined by the bdev (unmap_zeroes) */
+	/* deallocate: reads afterwards are defined by the bdev (unmap_zeroes) */
+	IO_UNMAP,
 	IO_WRITE_ZEROES,
 	IO_COMPARE,             /* iov against the medium: IO_ERR_MISCOMPARE when it differs */
-	IO_COMPARE_WRITE,       /* iov holds lba_count blocks to compare, then lba_count to write; atomic */
+	/* iov holds lba_count blocks to compare, then lba_count to write; atomic */
+	IO_COMPARE_WRITE,
 	IO_COPY,                /* lba_count blocks from src_lba to lba */
-	IO_ABORT,               /* victim: an io of the same channel; done when it is finished one way or the other */
+	/* victim: an io of the same channel; done when it is finished one way or the other */
+	IO_ABORT,
 	IO_OP_COUNT,
 };
 
@@ -47,7 +50,8 @@ enum io_status {
 	IO_ERR_ABORTED,         /* by IO_ABORT */
 	IO_ERR_TIMEOUT,         /* device did not answer, recovery gave up */
 	IO_ERR_GONE,            /* device removed or bdev closing */
-	IO_ERR_NOMEM,           /* a bounded resource is exhausted for good; never used for mere back-pressure */
+	/* a bounded resource is exhausted for good; never used for mere back-pressure */
+	IO_ERR_NOMEM,
 	IO_ERR_DEVICE,          /* any other failure the device reported */
 	IO_STATUS_COUNT,
 };
@@ -59,7 +63,8 @@ struct io {
 	uint16_t iov_count;
 	uint32_t lba_count;
 	uint64_t lba;
-	const struct iovec *iov;        /* stays valid until done; DMA-able memory (core/buf.h, dma_alloc, dma_register) */
+	/* stays valid until done; DMA-able memory (core/buf.h, dma_alloc, dma_register) */
+	const struct iovec *iov;
 	union {
 		uint64_t src_lba;       /* IO_COPY */
 		struct io *victim;      /* IO_ABORT */
@@ -83,7 +88,10 @@ int io_status_errno(enum io_status status);
 /* IO status of an -errno, for drivers over system calls. */
 enum io_status io_status_from_errno(int rc, enum io_op op);
 
-/* For drivers: gives IO back with STATUS. It is put on the reactor's completion list; done runs later in the same round. */
+/*
+ * For drivers: gives IO back with STATUS. It is put on the reactor's completion list; done runs
+ * later in the same round.
+ */
 void io_complete(struct io *io, enum io_status status);
 
 #endif

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Counters and latency histograms. A histogram is log-linear: 16 linear steps per power of two of nanoseconds, so that
- * a percentile is at most 6.25 % too large, in a few KiB and with one increment per sample. One writer: no atomics;
- * readers on other reactors see slightly old numbers.
+ * Counters and latency histograms. A histogram is log-linear: 16 linear steps per power of two of
+ * nanoseconds, so that a percentile is at most 6.25 % too large, in a few KiB and with one
+ * increment per sample. One writer: no atomics; readers on other reactors see slightly old numbers.
  */
 #ifndef CORE_STAT_H
 #define CORE_STAT_H
 
 #include <stdint.h>
 
-enum { STAT_HIST_SUB_BITS = 4, STAT_HIST_OCTAVES = 36, STAT_HIST_BUCKETS = STAT_HIST_OCTAVES << STAT_HIST_SUB_BITS };
+enum {
+	STAT_HIST_SUB_BITS = 4,
+	STAT_HIST_OCTAVES = 36,
+	STAT_HIST_BUCKETS = STAT_HIST_OCTAVES << STAT_HIST_SUB_BITS,
+};
 
 struct stat_hist {
 	uint64_t count, sum_ns, min_ns, max_ns;

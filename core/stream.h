@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * struct stream: the only byte stream. Providers: kernel sockets (drivers/sock), later lwIP over DPDK ports.
+ * struct stream: the only byte stream. Providers: kernel sockets (drivers/sock), later lwIP over
+ * DPDK ports.
  *
- * Readiness is edge-like: after STREAM_READABLE the owner reads until -EAGAIN (in its own time, as its budget allows), and only then
- * is told again; the same for STREAM_WRITABLE after a write that accepted less than asked. A new stream is taken to be both.
+ * Readiness is edge-like: after STREAM_READABLE the owner reads until -EAGAIN (in its own time, as
+ * its budget allows), and only then is told again; the same for STREAM_WRITABLE after a write that
+ * accepted less than asked. A new stream is taken to be both.
  *
- * A write accepts bytes; the memory stays the owner's promise until they are released: s->released counts them, and STREAM_RELEASED
- * tells when the count moved outside of stream_writev (a copying provider releases inside it and never tells).
+ * A write accepts bytes; the memory stays the owner's promise until they are released: s->released
+ * counts them, and STREAM_RELEASED tells when the count moved outside of stream_writev (a copying
+ * provider releases inside it and never tells).
  *
  * Events come on the stream's reactor and never inside a call of the owner.
  */
@@ -25,8 +28,10 @@ enum stream_event {
 	STREAM_READABLE = 1 << 0,
 	STREAM_WRITABLE = 1 << 1,
 	STREAM_RELEASED = 1 << 2,
-	STREAM_HANGUP = 1 << 3,         /* peer or network is gone: reads drain, then give 0 or -errno */
-	STREAM_CLOSED = 1 << 4,         /* after stream_close: all is released, the stream does not exist any more */
+	/* peer or network is gone: reads drain, then give 0 or -errno */
+	STREAM_HANGUP = 1 << 3,
+	/* after stream_close: all is released, the stream does not exist any more */
+	STREAM_CLOSED = 1 << 4,
 };
 
 struct stream;
@@ -42,7 +47,8 @@ struct stream_ops {
 
 struct stream {
 	const struct stream_ops *ops;
-	void (*event)(struct stream *s, unsigned events);       /* the owner's, enum stream_event bits */
+	/* the owner's, enum stream_event bits */
+	void (*event)(struct stream *s, unsigned events);
 	void *owner;
 	struct net_addr local, peer;
 	uint64_t accepted, released;    /* bytes, since the start */
@@ -66,13 +72,19 @@ static inline int stream_shutdown(struct stream *s)
 	return s->ops->shutdown(s);
 }
 
-/* Starts closing. No event but exactly one STREAM_CLOSED follows, later, never inside. Unsent bytes may be dropped. */
+/*
+ * Starts closing. No event but exactly one STREAM_CLOSED follows, later, never inside. Unsent bytes
+ * may be dropped.
+ */
 static inline void stream_close(struct stream *s)
 {
 	s->ops->close(s);
 }
 
-/* Hand-over between reactors: detach on the old one (no event afterwards), attach on the new one, which is told READABLE and WRITABLE. */
+/*
+ * Hand-over between reactors: detach on the old one (no event afterwards), attach on the new one,
+ * which is told READABLE and WRITABLE.
+ */
 static inline int stream_detach(struct stream *s)
 {
 	return s->ops->detach(s);
@@ -86,7 +98,10 @@ static inline int stream_attach(struct stream *s)
 /* A listening address. Lives on the reactor that called stream_listen. */
 struct stream_listener {
 	struct net_addr addr;           /* port 0 is filled in */
-	/* A new stream, detached: the owner attaches it on the reactor of its choice, or closes it (attach first). */
+	/*
+	 * A new stream, detached: the owner attaches it on the reactor of its choice, or closes it
+	 * (attach first).
+	 */
 	void (*accept)(struct stream_listener *l, struct stream *s);
 	const struct stream_provider *provider;
 	void *priv;                     /* the provider's */

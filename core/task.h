@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tasks: stackful coroutines for the control path. A task belongs to the reactor that started it and runs there until it
- * waits. Code in a task reads straight down; there are no callback chains. Never on the data path.
+ * Tasks: stackful coroutines for the control path. A task belongs to the reactor that started it
+ * and runs there until it waits. Code in a task reads straight down; there are no callback chains.
+ * Never on the data path.
  */
 #ifndef CORE_TASK_H
 #define CORE_TASK_H
@@ -20,8 +21,10 @@ enum { TASK_STACK_BYTES = 64 * 1024, TASK_NAME_BYTES = 48 };
 
 typedef void task_fn(void *arg);
 
-/* Starts FN on the calling reactor; it first runs in a later round. Ends when FN returns; the memory is given back by itself.
- * NULL when no memory. NAME is copied. */
+/*
+ * Starts FN on the calling reactor; it first runs in a later round. Ends when FN returns; the
+ * memory is given back by itself. NULL when no memory. NAME is copied.
+ */
 struct task *task_start(const char *name, task_fn *fn, void *arg);
 /* The running task, NULL outside of one. */
 struct task *task_self(void);
@@ -59,13 +62,25 @@ void task_unlock(struct task_lock *l);
 /* Submits and waits; io->done is taken for this. */
 enum io_status task_io(struct bdev_chan *chan, struct io *io);
 
-/* Runs FN as a task on R and waits until it has returned. With R the own reactor it is a plain call. */
+/*
+ * Runs FN as a task on R and waits until it has returned. With R the own reactor it is a plain
+ * call.
+ */
 void task_call(struct reactor *r, task_fn *fn, void *arg);
-/* FN as a task on every reactor, all at once; waits for all. FN(arg) finds its reactor by reactor_index(). */
+/*
+ * FN as a task on every reactor, all at once; waits for all. FN(arg) finds its reactor by
+ * reactor_index().
+ */
 void task_call_all(task_fn *fn, void *arg);
-/* Waits until every reactor has ended the round in which it was: whoever read an old snapshot has let go of it. */
+/*
+ * Waits until every reactor has ended the round in which it was: whoever read an old snapshot has
+ * let go of it.
+ */
 void task_barrier(void);
-/* Runs FN in a helper thread (for blocking system calls: open, fsync, ioctl), and waits. FN must not touch reactors. */
+/*
+ * Runs FN in a helper thread (for blocking system calls: open, fsync, ioctl), and waits. FN must
+ * not touch reactors.
+ */
 void task_block(task_fn *fn, void *arg);
 
 /* ---- long work: listed by `task list`, ended by `task cancel` ---- */
@@ -85,7 +100,9 @@ struct task_info {
 	bool cancelled;
 };
 
-/* Fills at most MAX tasks of the calling reactor that have described themselves; returns how many. */
+/*
+ * Fills at most MAX tasks of the calling reactor that have described themselves; returns how many.
+ */
 unsigned task_list(struct task_info *info, unsigned max);
 /* -ENOENT. */
 int task_cancel(uint64_t id);

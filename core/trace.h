@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A ring of the last few thousand data-path steps of each reactor, always on, printed by a panic: what led to it. */
+/*
+ * A ring of the last few thousand data-path steps of each reactor, always on, printed by a panic:
+ * what led to it.
+ */
 #ifndef CORE_TRACE_H
 #define CORE_TRACE_H
 
@@ -9,7 +12,9 @@
 
 enum { TRACE_RECORDS = 4096 };
 
-/* What happened; A and B are an identity and a value, as the name says (core/trace.c prints them). */
+/*
+ * What happened; A and B are an identity and a value, as the name says (core/trace.c prints them).
+ */
 enum trace_event {
 	TRACE_NONE,
 	TRACE_IO_SUBMIT,        /* io, op */

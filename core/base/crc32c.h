@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* CRC-32C (Castagnoli, reflected 0x82F63B78), by SSE4.2 where the CPU has it, by table elsewhere: same results. */
+/*
+ * CRC-32C (Castagnoli, reflected 0x82F63B78), by SSE4.2 where the CPU has it, by table elsewhere:
+ * same results.
+ */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Integers of wire and disk formats. Each is a struct, so that the compiler refuses raw use: decode with X_get(), encode
- * with X_make(). Alignment is natural except in the leN_un forms, for formats that others packed.
+ * Integers of wire and disk formats. Each is a struct, so that the compiler refuses raw use: decode
+ * with X_get(), encode with X_make(). Alignment is natural except in the leN_un forms, for formats
+ * that others packed.
  */
 #ifndef BASE_ENDIAN_H
 #define BASE_ENDIAN_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one list: intrusive, circular, doubly linked. A head and a link are the same type. A link that is not on a list
- * points to itself (list_init), so that list_linked() and a second list_del() are always defined.
+ * The one list: intrusive, circular, doubly linked. A head and a link are the same type. A link
+ * that is not on a list points to itself (list_init), so that list_linked() and a second list_del()
+ * are always defined.
  */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H

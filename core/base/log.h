@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one log. A record goes into a bounded ring (the oldest is overwritten, the loss is counted) and to the sinks.
- * Writers never block: sinks copy into their own bounded buffers. Every message names its object first:
- * log_error("nvmf/tcp c%u q%u: H2CData ttag %u is not open", ...). No trailing newline.
+ * The one log. A record goes into a bounded ring (the oldest is overwritten, the loss is counted)
+ * and to the sinks. Writers never block: sinks copy into their own bounded buffers. Every message
+ * names its object first: log_error("nvmf/tcp c%u q%u: H2CData ttag %u is not open", ...). No
+ * trailing newline.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -20,7 +21,8 @@ struct log_record {
 	uint64_t realtime_us;           /* since 1970 */
 	uint64_t uptime_us;             /* since process start */
 	enum log_level level;
-	char text[LOG_TEXT_BYTES];      /* NUL-terminated, cut when longer; control characters replaced by '?' */
+	/* NUL-terminated, cut when longer; control characters replaced by '?' */
+	char text[LOG_TEXT_BYTES];
 };
 
 /* Called by any thread, under the log's lock: must not block, log or allocate. */
@@ -50,7 +52,10 @@ void log_sink_remove(struct log_sink *sink);
 /* A sink that writes lines to stderr; for hosted runs and tests. */
 extern struct log_sink log_sink_stderr;
 
-/* Copies the oldest record with seq >= *seq into REC and sets *seq to the next one; -ENOENT when there is none. */
+/*
+ * Copies the oldest record with seq >= *seq into REC and sets *seq to the next one; -ENOENT when
+ * there is none.
+ */
 int log_read(uint64_t *seq, struct log_record *rec);
 /* Sequence number that the next record will have. */
 uint64_t log_seq(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool of equal objects, sized once at start, last in first out so that the warm one is reused. One owner: no locks.
- * The data path takes objects from pools and nowhere else.
+ * A pool of equal objects, sized once at start, last in first out so that the warm one is reused.
+ * One owner: no locks. The data path takes objects from pools and nowhere else.
  */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H

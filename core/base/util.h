@@ -26,7 +26,10 @@
 #define IS_ALIGNED(x, a) (((x) & ((a) - 1)) == 0)
 #define IS_POWER_OF_2(x) ((x) != 0 && ((x) & ((x) - 1)) == 0)
 
-/* True when the sum or product does not fit; *res is then undefined. For lengths that come from outside. */
+/*
+ * True when the sum or product does not fit; *res is then undefined. For lengths that come from
+ * outside.
+ */
 #define add_overflows(a, b, res) __builtin_add_overflow(a, b, res)
 #define mul_overflows(a, b, res) __builtin_mul_overflow(a, b, res)
 
