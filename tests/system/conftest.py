@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every system test stands on: the build's outputs, deadlines, and the rule that a log with a
+panic or a sanitizer's report fails whatever test caused it."""
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests/system/lib"))
+
+DEADLINE_S = 300
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deadline(seconds): ends a test that takes longer")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that hangs fails at its deadline instead of holding up the run."""
+    marker = item.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else DEADLINE_S
+
+    def expired(_signal, _frame):
+        raise TimeoutError(f"the test's deadline of {seconds} s has passed")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def out():
+    """The build's output folder (O= of make)."""
+    return Path(os.environ.get("KARST_OUT") or TOP / "out").resolve()
+
+
+def artefact(path, target):
+    if not path.exists():
+        pytest.fail(f"{path} is missing: run `make {target}` (KARST_OUT names another out/)",
+                    pytrace=False)
+    return path

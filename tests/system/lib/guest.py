@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The stock Debian guest in QEMU: runs commands in it and gives back status and output.
+
+It reaches ports of this machine's 127.0.0.1 as 10.0.2.2; the other way by `forward`.
+"""
+import base64
+import itertools
+import json
+import re
+import shlex
+from collections import namedtuple
+
+import guest_image
+from console import Console
+from vm import Vm, free_port
+
+HOST = "10.0.2.2"
+Result = namedtuple("Result", "status output")
+
+# What a healthy kernel does not say.
+TROUBLE = re.compile(r"^.*(BUG:|Oops|Kernel panic|WARNING: CPU|hung_task|blocked for more than|"
+                     r"general protection|I/O error|Call Trace).*$", re.M)
+
+
+class Guest:
+    """A booted guest. FORWARD lists guest ports that get a port of this machine: self.ports."""
+
+    def __init__(self, folder, forward=(), memory_mib=512, cpus=1, extra=()):
+        image = guest_image.build()
+        self.modules = json.loads((image / "modules.json").read_text())
+        self.ports = {port: free_port() for port in forward}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.kernel_log = folder / "guest-kernel.log"
+        net = "user,id=net0" + "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{port}"
+                                       for port, out in self.ports.items())
+        agent = folder / "agent"
+        self.vm = Vm([
+            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+            "-smp", cpus, "-m", memory_mib, "-display", "none", "-nodefaults", "-no-user-config",
+            "-no-reboot", "-kernel", image / "vmlinuz", "-initrd", image / "initramfs", "-append",
+            "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
+            "rcupdate.rcu_expedited=1 tsc=reliable audit=0 selinux=0 apparmor=0",
+            "-drive", f"file={image / 'root.img'},format=raw,if=none,id=root,readonly=on",
+            "-device", "virtio-blk-pci,drive=root", "-netdev", net,
+            "-device", "virtio-net-pci,netdev=net0,romfile=",
+            "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
+            "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
+            "-serial", f"file:{self.kernel_log}", *extra], folder)
+        try:
+            self.vm.socket_ready(agent)
+            self.agent = Console.unix(agent, folder / "guest-agent.log")
+            self.agent.expect(r"AGENT READY\n", 120)
+        except BaseException:
+            self.vm.kill()
+            raise
+        self.ids = itertools.count(1)
+        self.loaded = set()
+
+    def run(self, command, timeout_s=120):
+        """Runs a shell COMMAND: Result(status, output)."""
+        name = next(self.ids)
+        text = base64.b64encode(command.encode()).decode()
+        self.agent.send(f"{name} {text}\n")
+        match = self.agent.expect(rf"^{name} (\d+) (\d+)\n", timeout_s)
+        status, size = int(match.group(1)), int(match.group(2))
+        output = self.agent.expect(rf"[\s\S]{{{size}}}", timeout_s).group() if size else ""
+        return Result(status, output.encode("latin-1").decode("utf-8", "replace"))
+
+    def check(self, command, timeout_s=120):
+        """The output of COMMAND, which has to succeed."""
+        result = self.run(command, timeout_s)
+        if result.status:
+            raise AssertionError(f"guest: {command}\nexit status {result.status}\n{result.output}\n"
+                                 f"kernel: {self.dmesg()[-3000:]}")
+        return result.output
+
+    def start(self, command):
+        """Starts COMMAND in the background; a Job to wait for."""
+        return Job(self, command)
+
+    def load(self, *names):
+        """Loads kernel modules with what they need."""
+        for name in names:
+            for file in self.modules[name]:
+                if file not in self.loaded:
+                    self.run(f"insmod /lib/modules/{file}")
+                    self.loaded.add(file)
+            loaded = name.replace("-", "_")
+            self.check(f"test -d /sys/module/{loaded}")
+
+    def dmesg(self):
+        return self.run("dmesg").output
+
+    def trouble(self):
+        """Lines of the kernel log that a healthy kernel does not say."""
+        return [m.group() for m in TROUBLE.finditer(
+            self.kernel_log.read_text(errors="replace") + self.dmesg())]
+
+    def stop(self):
+        self.vm.kill()
+
+    # nvme-cli
+
+    def nvme(self, arguments, timeout_s=120):
+        """Output of `nvme ARGUMENTS`, which has to succeed."""
+        return self.check("nvme " + arguments, timeout_s)
+
+    def nvme_connect(self, port, nqn, options=""):
+        """Connects; the names of the namespaces' block devices, once the kernel has them."""
+        self.load("nvme-tcp")
+        self.nvme(f"connect -t tcp -a {HOST} -s {port} -n {shlex.quote(nqn)} {options}")
+        return self.block_devices(nqn)
+
+    def block_devices(self, nqn):
+        """{nsid: /dev name} of the subsystem NQN, each with its size known to the kernel."""
+        text = self.check(
+            "for s in /sys/class/nvme-subsystem/nvme-subsys*; do "
+            f"[ \"$(cat $s/subsysnqn 2>/dev/null)\" = {shlex.quote(nqn)} ] || continue; "
+            "for n in $s/nvme*n*; do [ -e $n/size ] && "
+            "echo $(cat $n/nsid 2>/dev/null || echo ${n##*n}) /dev/${n##*/}; done; done; true")
+        return {int(line.split()[0]): line.split()[1] for line in text.splitlines()}
+
+    def fio(self, name, device, options, timeout_s=300):
+        """Runs fio on DEVICE; its JSON results of the first job. Fails on any error."""
+        text = self.check(fio_command(name, device, options), timeout_s)
+        job = json.loads(text[text.index("{"):])["jobs"][0]
+        if job["error"]:
+            raise AssertionError(f"fio {name}: error {job['error']}\n{text}")
+        return job
+
+
+def fio_command(name, device, options):
+    return (f"fio --name={name} --filename={device} --ioengine=libaio --direct=1 --thread "
+            f"--output-format=json --max-jobs=8 {options}")
+
+
+class Job:
+    """A command that runs in the background of the guest."""
+    numbers = itertools.count(1)
+
+    def __init__(self, guest, command):
+        self.guest, self.path = guest, f"/tmp/job{next(Job.numbers)}"
+        self.command = command
+        guest.check(f"mkfifo {self.path}.end; ( ( {command}\n) > {self.path}.out 2>&1; "
+                    f"echo $? > {self.path}.status; echo end > {self.path}.end ) "
+                    "< /dev/null > /dev/null 2>&1 &")
+
+    def running(self):
+        return self.guest.run(f"test -e {self.path}.status").status != 0
+
+    def output(self):
+        return self.guest.run(f"cat {self.path}.out").output
+
+    def wait(self, timeout_s=300):
+        """Result once the command has ended."""
+        status = self.guest.check(f"cat {self.path}.end > /dev/null; cat {self.path}.status",
+                                  timeout_s)
+        return Result(int(status), self.output())
+
+    def check(self, timeout_s=300):
+        result = self.wait(timeout_s)
+        if result.status:
+            raise AssertionError(f"guest: {self.command}\nexit status {result.status}\n"
+                                 f"{result.output}\nkernel: {self.guest.dmesg()[-3000:]}")
+        return result.output
