@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Calibrates ticks; once, before threads. */
+/* Calibrates ticks; before threads. Later calls do nothing. */
 void clock_init(void);
 
 /* Monotonic microseconds and nanoseconds; the origin is arbitrary. */
@@ -22,6 +22,11 @@ uint64_t clock_realtime_us(void);
 uint64_t clock_ticks(void);
 uint64_t clock_ticks_to_ns(uint64_t ticks);
 
+/* CPU time that the calling thread has used, microseconds; never simulated. */
+uint64_t clock_thread_cpu_us(void);
+/* Microseconds since clock_init. */
+uint64_t clock_uptime_us(void);
+
 /* Cryptographic quality, from getrandom; deterministic when simulated. */
 void clock_random(void *buf, size_t len);
 uint64_t clock_random64(void);
@@ -32,5 +37,7 @@ uint64_t clock_random64(void);
  */
 void clock_simulate(uint64_t seed);
 void clock_simulate_advance(uint64_t us);
+/* Back to real time, for the next test. */
+void clock_simulate_end(void);
 
 #endif

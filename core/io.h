@@ -94,4 +94,10 @@ enum io_status io_status_from_errno(int rc, enum io_op op);
  */
 void io_complete(struct io *io, enum io_status status);
 
+/*
+ * For reactor.c: calls done of what this reactor's completion list holds, at most what it held on
+ * entry; returns how many. An io completed meanwhile is for the next call.
+ */
+unsigned io_run_completions(void);
+
 #endif

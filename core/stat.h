@@ -17,7 +17,7 @@ enum {
 
 struct stat_hist {
 	uint64_t count, sum_ns, min_ns, max_ns;
-	uint32_t bucket[STAT_HIST_BUCKETS];
+	uint64_t bucket[STAT_HIST_BUCKETS];
 };
 
 void stat_hist_add(struct stat_hist *h, uint64_t ns);

@@ -59,5 +59,10 @@ extern struct log_sink log_sink_stderr;
 int log_read(uint64_t *seq, struct log_record *rec);
 /* Sequence number that the next record will have. */
 uint64_t log_seq(void);
+/*
+ * Record SEQ as it lies in the ring, without the lock: for panics only, where a torn text is better
+ * than a deadlock. NULL when it is not there (any more).
+ */
+const struct log_record *log_peek(uint64_t seq);
 
 #endif
