@@ -81,6 +81,12 @@ bool cmd_interactive(struct cmd_ctx *ctx);
 bool cmd_at_boot(struct cmd_ctx *ctx);
 
 /*
+ * For commands that lose data only sometimes (they declare a flag `force`): 0 when force was given
+ * or NAME was typed at the prompt, else what cmd_fail returned. WHAT: "its 3 volumes will be lost".
+ */
+int cmd_confirm(struct cmd_ctx *ctx, const char *name, const char *what);
+
+/*
  * Ends in "error: <text>" (text: "OBJECT: what is wrong; what to do") and the code in JSON; returns
  * rc (negative) for `return cmd_fail(…)`.
  */
@@ -141,6 +147,8 @@ struct cmd_out {
 	bool json;                      /* as if every command ended in "| json" */
 	bool exact;                     /* scripts: no abbreviations */
 	bool at_boot;
+	/* set by cmd_run while a CMD_LIVE command has the terminal: no pager then */
+	bool live;
 };
 
 /*
@@ -156,7 +164,7 @@ enum cmd_script_mode { CMD_SCRIPT_STOP, CMD_SCRIPT_GO_ON };
 int cmd_script(const char *name, const char *text, enum cmd_script_mode mode, struct cmd_out *out);
 /*
  * Candidates for the word that ends at CURSOR of LINE, each given to OFFER; returns the length of
- * the word to replace.
+ * the word to replace. A candidate of NULL is no candidate: its help says what goes here.
  */
 size_t cmd_complete_line(const char *line, size_t cursor,
 			 void (*offer)(void *arg, const char *candidate, const char *help),
