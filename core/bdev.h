@@ -17,6 +17,7 @@
 #define CORE_BDEV_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/base/list.h"
@@ -37,15 +38,21 @@ enum bdev_event {
 	BDEV_THRESHOLD,         /* thin pool threshold crossed, see volumes */
 };
 
-/* A channel: one per reactor and bdev. The driver's part follows (priv_bytes). */
+struct bdev_ctl;
+struct bdev_chan_ctl;
+
+/* A channel: one per reactor and bdev. */
 struct bdev_chan {
 	struct bdev *bdev;
+	void *priv;                     /* the driver's */
 	unsigned reactor;
 	uint32_t inflight;              /* io that the bdev owns */
-	/* io that wait for a child, a bounce buffer or a range, in order */
-	struct list waiting;
+	uint32_t writers;               /* those of them that change the medium, once started */
+	/* core/bdev_impl.h: why an io may not just pass; 0 nearly always */
+	uint8_t gate;
+	uint8_t epoch;                  /* core/bdev_lock.c */
+	struct bdev_chan_ctl *ctl;      /* core's */
 	struct stat_io stats;
-	void *priv;
 };
 
 struct bdev_ops {
@@ -94,10 +101,11 @@ struct bdev {
 		uint32_t unmap_blocks_max;      /* 0: no limit */
 		uint32_t write_zeroes_blocks_max;
 		uint16_t iov_count_max;         /* 0: no limit */
-		/* address and length of each iov element; at least 1 */
+		/* address and length of each iov element; a power of two, 1…4096; 0 is 1 */
 		uint32_t align_bytes;
 		/*
 		 * not 0: elements after the first start, and before the last end, on this boundary
+		 * (at most 4096)
 		 */
 		uint32_t page_bytes;
 	} limits;
@@ -114,6 +122,12 @@ struct bdev {
 	struct list users;
 	bool removing;
 	bool exclusive;                 /* a user opened it exclusively */
+	uint8_t block_shift;
+	/* limits without the special meaning of 0, and as masks */
+	uint16_t iov_max;
+	uint32_t xfer_max;
+	uint32_t align_mask, page_mask;
+	struct bdev_ctl *ctl;
 	struct bdev_chan *chan[REACTOR_MAX];
 };
 
@@ -135,9 +149,13 @@ int bdev_register(struct bdev *bdev);
 /*
  * Tells every user, waits until all have closed, fails what still waits, closes channels, calls
  * destroy. The driver must complete what it owns (IO_ERR_GONE is right when the hardware is gone).
+ * A second call while the first is under way has no effect and returns at once.
  */
 void bdev_unregister(struct bdev *bdev);
-/* Grows or shrinks, tells users. */
+/*
+ * Grows or shrinks, tells users. In a task on reactor 0: when it shrinks, io beyond the new end
+ * are waited for before users are told.
+ */
 void bdev_resize(struct bdev *bdev, uint64_t block_count);
 
 /* ---- for users ---- */
@@ -163,13 +181,16 @@ static inline struct bdev_chan *bdev_chan(const struct bdev *bdev)
 /* See core/io.h. Any reactor, through its own channel. */
 void bdev_submit(struct bdev_chan *chan, struct io *io);
 
-/* Whether OP works on this bdev, natively or emulated. */
+/* Whether OP works on this bdev, natively or emulated (nothing that writes, when read-only). */
 bool bdev_supports(const struct bdev *bdev, enum io_op op);
 /* Sums the channels; from reactor 0. */
 void bdev_stats(const struct bdev *bdev, struct stat_io *sum);
 void bdev_stats_clear(struct bdev *bdev);
 
-/* Children for splits, bounces and emulations, per reactor; called by boot. -ENOMEM. */
+/*
+ * Bounce memory of each reactor, for when core/buf.c has none; called by boot after dma_init,
+ * reactor_init and buf_init. -ENOMEM.
+ */
 int bdev_init(void);
 void bdev_fini(void);
 

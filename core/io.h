@@ -9,6 +9,7 @@
 #ifndef CORE_IO_H
 #define CORE_IO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -26,7 +27,7 @@ enum io_op {
 	IO_COMPARE,             /* iov against the medium: IO_ERR_MISCOMPARE when it differs */
 	/* iov holds lba_count blocks to compare, then lba_count to write; atomic */
 	IO_COMPARE_WRITE,
-	IO_COPY,                /* lba_count blocks from src_lba to lba */
+	IO_COPY,                /* lba_count blocks from src_lba to lba; they must not overlap */
 	/* victim: an io of the same channel; done when it is finished one way or the other */
 	IO_ABORT,
 	IO_OP_COUNT,
@@ -56,6 +57,15 @@ enum io_status {
 	IO_STATUS_COUNT,
 };
 
+/* Who has the io just now. */
+enum io_stage {
+	IO_AT_OWNER,
+	IO_AT_DRIVER,
+	IO_IN_PIECES,           /* core/bdev_split.c works on it, by io of its own */
+	IO_HELD,                /* a write behind a compare-write: core/bdev_lock.c */
+	IO_COMPLETING,          /* on the completion list */
+};
+
 struct io {
 	/* filled by the owner */
 	uint8_t op;                     /* enum io_op */
@@ -73,6 +83,11 @@ struct io {
 
 	/* result */
 	enum io_status status;
+
+	/* core's, from bdev_submit to done */
+	uint8_t stage;                  /* enum io_stage */
+	uint8_t counted;                /* came through bdev_submit: in stats and inflight */
+	uint8_t writer, epoch;          /* core/bdev_lock.c */
 
 	/* the bdev's while it owns the io; link is the owner's before and after */
 	struct bdev_chan *chan;
@@ -99,5 +114,7 @@ void io_complete(struct io *io, enum io_status status);
  * entry; returns how many. An io completed meanwhile is for the next call.
  */
 unsigned io_run_completions(void);
+/* Whether the list is not empty: the reactor must not sleep. */
+bool io_completions_pending(void);
 
 #endif
