@@ -48,6 +48,7 @@ src-$(CONFIG_DRIVER_RAM) += drivers/ram
 src-$(CONFIG_DRIVER_NULL) += drivers/null
 src-$(CONFIG_DRIVER_URING) += drivers/uring
 src-$(CONFIG_DRIVER_SOCK) += drivers/sock
+src-$(CONFIG_DRIVER_PORT) += drivers/port
 src-$(CONFIG_NVMF_TARGET) += targets/nvmf
 
 # Files of a linked folder that an option leaves out.

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The modules, in order of life: each may use what stands above it, and goes before it. Options
+ * leave lines out; nothing else in the tree knows which modules there are.
+ */
+#include "core/module.h"
+
+#include "boot/boot.h"
+#include "core/bdev.h"
+#include "core/buf.h"
+#include "core/cmd.h"
+#include "drivers/port/port.h"
+#include "karst/autoconf.h"
+
+const struct module modules[] = {
+	{ "buf", buf_init, buf_fini },
+	{ "bdev", bdev_init, bdev_fini },
+#ifdef CONFIG_DRIVER_PORT
+	{ "port", port_init, port_fini, port_cmds, port_config },
+#endif
+	{ "console", console_init, console_fini },
+	{ 0 },
+};

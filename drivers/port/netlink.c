@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rtnetlink: requests are built in a fixed buffer, answers are walked with every length checked.
+ * The kernel answers rtnetlink requests inside the send call, so that a request is two system
+ * calls that do not wait; each opens its own socket and shares nothing with another one.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/base/util.h"
+#include "drivers/port/netlink.h"
+
+enum { ANSWER_BYTES = 32 * 1024 };
+
+static void *nl_grow(struct nl_msg *m, size_t len)
+{
+	size_t at = NLMSG_ALIGN(m->head.nlmsg_len);
+
+	if (m->overflow || NLMSG_ALIGN(len) > sizeof(m->bytes) - at) {
+		m->overflow = true;
+		return NULL;
+	}
+	m->head.nlmsg_len = (uint32_t)(at + len);
+	return m->bytes + at;
+}
+
+void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body, size_t len)
+{
+	void *at;
+
+	memset(m, 0, sizeof(*m));
+	m->head.nlmsg_len = NLMSG_HDRLEN;
+	m->head.nlmsg_type = type;
+	m->head.nlmsg_flags = NLM_F_REQUEST | flags;
+	m->head.nlmsg_seq = 1;
+	at = nl_grow(m, len);
+	if (at)
+		memcpy(at, body, len);
+}
+
+void nl_attr(struct nl_msg *m, uint16_t type, const void *data, size_t len)
+{
+	struct rtattr *attr = nl_grow(m, RTA_LENGTH(len));
+
+	if (!attr)
+		return;
+	attr->rta_type = type;
+	attr->rta_len = (unsigned short)RTA_LENGTH(len);
+	memcpy(RTA_DATA(attr), data, len);
+}
+
+void nl_attr_u32(struct nl_msg *m, uint16_t type, uint32_t v)
+{
+	nl_attr(m, type, &v, sizeof(v));
+}
+
+int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
+	     unsigned count)
+{
+	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(body_len), len = head->nlmsg_len;
+	const uint8_t *bytes = (const uint8_t *)head;
+
+	memset(attr, 0, count * sizeof(*attr));
+	if (len < at)
+		return -EBADMSG;
+	while (len - at >= sizeof(struct rtattr)) {
+		const struct rtattr *a = (const struct rtattr *)(bytes + at);
+
+		if (a->rta_len < sizeof(*a) || a->rta_len > len - at)
+			return -EBADMSG;
+		/* the two high bits of a type are flags */
+		if ((a->rta_type & NLA_TYPE_MASK) < count)
+			attr[a->rta_type & NLA_TYPE_MASK] = a;
+		if (RTA_ALIGN(a->rta_len) >= len - at)
+			return 0;
+		at += RTA_ALIGN(a->rta_len);
+	}
+	return 0;
+}
+
+const void *nl_data(const struct rtattr *attr, size_t len)
+{
+	return attr && attr->rta_len == RTA_LENGTH(len) ? RTA_DATA(attr) : NULL;
+}
+
+static int nl_send(const struct nl_msg *m)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	int fd, rc;
+
+	if (m->overflow)
+		return -EMSGSIZE;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0)
+		return -errno;
+	if (sendto(fd, m->bytes, m->head.nlmsg_len, 0, (struct sockaddr *)&kernel,
+		   sizeof(kernel)) < 0) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static int nl_error(const struct nlmsghdr *head)
+{
+	const struct nlmsgerr *e = NLMSG_DATA(head);
+
+	return head->nlmsg_len < NLMSG_LENGTH(sizeof(*e)) ? -EBADMSG : e->error;
+}
+
+/* One datagram of the answer. 1: more follows; 0 or -errno: the answer has ended. */
+static int nl_answer(const uint8_t *bytes, size_t len,
+		     void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
+{
+	while (len >= sizeof(struct nlmsghdr)) {
+		const struct nlmsghdr *head = (const struct nlmsghdr *)bytes;
+		size_t n = head->nlmsg_len;
+
+		if (n < sizeof(*head) || n > len)
+			return -EBADMSG;
+		if (head->nlmsg_type == NLMSG_ERROR)
+			return nl_error(head);
+		if (head->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (each)
+			each(head, arg);
+		n = MIN(NLMSG_ALIGN(n), len);
+		bytes += n;
+		len -= n;
+	}
+	return 1;
+}
+
+static int nl_receive(int fd, void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
+{
+	static _Thread_local uint8_t answer[ANSWER_BYTES] __attribute__((aligned(8)));
+	ssize_t n;
+	int rc;
+
+	do {
+		n = recv(fd, answer, sizeof(answer), 0);
+		rc = n < 0 ? -errno : nl_answer(answer, (size_t)n, each, arg);
+	} while (rc > 0 || rc == -EINTR);
+	close(fd);
+	return rc;
+}
+
+int nl_request(struct nl_msg *m)
+{
+	int fd;
+
+	m->head.nlmsg_flags |= NLM_F_ACK;
+	fd = nl_send(m);
+	return fd < 0 ? fd : nl_receive(fd, NULL, NULL);
+}
+
+int nl_dump(struct nl_msg *m, void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
+{
+	int fd;
+
+	m->head.nlmsg_flags |= NLM_F_DUMP;
+	fd = nl_send(m);
+	return fd < 0 ? fd : nl_receive(fd, each, arg);
+}

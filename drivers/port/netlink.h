@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rtnetlink (RFC 3549, rtnetlink(7)): a codec and a socket, as much as ports need. */
+#ifndef PORT_NETLINK_H
+#define PORT_NETLINK_H
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NL_MSG_BYTES = 512 };
+
+/* A request being built: header, the type's own struct, attributes. */
+struct nl_msg {
+	union {
+		struct nlmsghdr head;
+		uint8_t bytes[NL_MSG_BYTES];
+	};
+	bool overflow;
+};
+
+void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body, size_t len);
+void nl_attr(struct nl_msg *m, uint16_t type, const void *data, size_t len);
+void nl_attr_u32(struct nl_msg *m, uint16_t type, uint32_t v);
+
+/*
+ * The attributes of a message whose own struct is BODY_LEN long: ATTR[type] for types below COUNT,
+ * NULL where there is none. -EBADMSG when they are not well-formed.
+ */
+int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
+	     unsigned count);
+/* The attribute's data when it has exactly LEN bytes, else NULL. */
+const void *nl_data(const struct rtattr *attr, size_t len);
+
+/* Sends and waits for the kernel's acknowledgement, which it gives at once. 0/-errno. */
+int nl_request(struct nl_msg *m);
+/* EACH comes for every message of the answer. 0/-errno. */
+int nl_dump(struct nl_msg *m, void (*each)(const struct nlmsghdr *head, void *arg), void *arg);
+
+#endif
