@@ -79,12 +79,18 @@ endef
 .PHONY: FORCE
 
 ifneq ($(needs-config),)
+include deps/deps.mk
 include boot/firmware.mk
+include kernel-min/kernel.mk
+include images/images.mk
 include tests/host.mk
 include tests/tests.mk
 endif
 
-all: firmware
+all: firmware image
+
+source: $(patsubst %,$(out)/deps/%.src,$(dep-names))
+	@echo "All third-party sources are in $(DL_DIR)"
 
 clean:
 	$(Q)rm -rf $(out)
@@ -98,7 +104,7 @@ distclean: clean
 #:   all            everything: firmware, kernel, initramfs, disk image (default)
 #:   firmware       the static executable, out/karst, and PID 1, out/init
 #:   kernel         out/images/bzImage
-#:   initramfs      out/images/initramfs.cpio.zst
+#:   initramfs      out/images/initramfs: init and the firmware
 #:   image          out/images/disk.img: GPT, boots by BIOS and by UEFI
 #:   size-report    what takes how much, against the limits
 #:   source         fetch all third-party sources, for building without a network
