@@ -38,8 +38,6 @@ int fd_sources_init(struct reactor *r)
 
 void fd_sources_fini(struct reactor *r)
 {
-	while (list_pop(&r->fds))
-		;
 	if (r->epoll_fd >= 0)
 		close(r->epoll_fd);
 	if (r->event_fd >= 0)

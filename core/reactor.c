@@ -292,17 +292,15 @@ static void panic_print_reactor(const void *fault_addr)
 
 static struct panic_hook panic_hook = { .print = panic_print_reactor };
 
+/* Does not touch what is still started, armed or added: that memory may be gone. */
 static void reactor_destroy(struct reactor *r)
 {
 	if (reactor_current == r) {
 		reactor_current = NULL;
 		trace_ring = NULL;
 	}
-	wheel_fini(&r->wheel);
 	tasks_fini(r);
 	fd_sources_fini(r);
-	while (list_pop(&r->pollers))
-		;
 	free(r);
 }
 

@@ -107,7 +107,6 @@ int fd_sources_dispatch(struct reactor *r);
 
 /* timer.c */
 void wheel_init(struct wheel *w, uint64_t now_us);
-void wheel_fini(struct wheel *w);
 int timers_run(struct reactor *r);
 /* Deadline of the first timer, UINT64_MAX: none. May be too early, never too late. */
 uint64_t timers_next_us(struct reactor *r);

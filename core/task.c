@@ -246,7 +246,7 @@ void tasks_init(struct reactor *r)
 	list_init(&r->free_stacks);
 }
 
-/* Tasks that have not ended are dropped where they are; their timers are off the wheel already. */
+/* Tasks that have not ended are dropped where they are. */
 void tasks_fini(struct reactor *r)
 {
 	struct task *t;

@@ -184,18 +184,3 @@ void wheel_init(struct wheel *w, uint64_t now_us)
 		for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
 			list_init(&w->slot[level][slot]);
 }
-
-static void unlink_all(struct list *head)
-{
-	while (list_pop(head))
-		;
-}
-
-/* Leaves no timer with a link into memory that goes away. */
-void wheel_fini(struct wheel *w)
-{
-	unlink_all(&w->due);
-	for (unsigned level = 0; level < WHEEL_LEVELS; level++)
-		for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
-			unlink_all(&w->slot[level][slot]);
-}
