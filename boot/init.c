@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <linux/input.h>
 #include <linux/watchdog.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -62,8 +63,9 @@ static struct {
 	uint64_t kill_ms;               /* SIGKILL then; 0: not under way */
 	uint64_t beats;
 	bool hung;                      /* it is being killed because it made no beat */
-	bool reboot;                    /* asked for by Ctrl-Alt-Del */
-} self = { .watchdog = -1 };
+	int end;                        /* asked for from outside: RB_*, 0: nothing */
+	int button;                     /* the power button's events, -1: none */
+} self = { .watchdog = -1, .button = -1 };
 
 static uint64_t now_ms(void)
 {
@@ -197,31 +199,25 @@ static void reserve_hugepages(void)
 
 /* ---- drives to VFIO ---- */
 
-/* Whether sysfs path names a partition of this appliance: one named karst*, or of UUID. */
-static bool partition_is_ours(const char *path, const char *uuid)
-{
-	char text[512], want[80];
-
-	read_text(path, text, sizeof(text));
-	snprintf(want, sizeof(want), "PARTUUID=%s\n", uuid ? uuid : "");
-	return strstr(text, "PARTNAME=karst") || (uuid && strstr(text, want));
-}
-
-/* The sysfs path of the boot disk's partition; waits for it when karst.boot= names one. */
+/*
+ * The sysfs path of a partition of the boot disk: they are named karst-*. The kernel finds disks in
+ * its own time: karst.boot=disk, from the boot menu, says that there is one to wait for.
+ */
 static bool find_boot_disk(char real[PATH_MAX])
 {
-	char uuid[64];
-	const char *named = cmdline_value("karst.boot", uuid, sizeof(uuid));
-	uint64_t end_ms = now_ms() + (named ? BOOT_DISK_WAIT_MS : 0);
+	char value[16], text[512];
+	bool wait = cmdline_value("karst.boot", value, sizeof(value));
+	uint64_t end_ms = now_ms() + (wait ? BOOT_DISK_WAIT_MS : 0);
 
 	for (;;) {
 		glob_t g = { 0 };
 		bool found = false;
 
 		glob("/sys/block/*/*/uevent", 0, NULL, &g);
-		for (size_t i = 0; i < g.gl_pathc && !found; i++)
-			found = partition_is_ours(g.gl_pathv[i], named) &&
-				realpath(g.gl_pathv[i], real);
+		for (size_t i = 0; i < g.gl_pathc && !found; i++) {
+			read_text(g.gl_pathv[i], text, sizeof(text));
+			found = strstr(text, "PARTNAME=karst-") && realpath(g.gl_pathv[i], real);
+		}
 		globfree(&g);
 		if (found || now_ms() >= end_ms)
 			return found;
@@ -244,15 +240,6 @@ static void bind_drive(const char *name)
 		say("drive %s: vfio-pci does not take it", name);
 }
 
-static bool have_iommu(void)
-{
-	glob_t g = { 0 };
-	bool have = glob("/sys/kernel/iommu_groups/*", 0, NULL, &g) == 0;
-
-	globfree(&g);
-	return have;
-}
-
 /* Every NVMe drive but the one that holds the boot disk. */
 static void bind_drives(void)
 {
@@ -261,11 +248,12 @@ static void bind_drives(void)
 	bool have_boot_disk = find_boot_disk(boot_disk);
 	glob_t g = { 0 };
 
-	if (!have_iommu()) {
+	if (glob("/sys/kernel/iommu_groups/*", 0, NULL, &g)) {
 		say("WARNING: no IOMMU: drives can reach all memory of this machine; switch on "
 		    "VT-d or AMD-Vi in its setup");
 		write_text("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y");
 	}
+	globfree(&g);
 	glob("/sys/bus/pci/devices/*/class", 0, NULL, &g);
 	for (size_t i = 0; i < g.gl_pathc; i++) {
 		char *name = g.gl_pathv[i] + sizeof(devices) - 1, text[32];
@@ -401,7 +389,9 @@ static void karst_ended(int status)
 	unsigned shift;
 
 	self.karst = 0;
-	if (self.reboot || (exited && WEXITSTATUS(status) == LIFE_EXIT_REBOOT))
+	if (self.end)
+		end_machine(self.end);
+	if (exited && WEXITSTATUS(status) == LIFE_EXIT_REBOOT)
 		end_machine(RB_AUTOBOOT);
 	if (exited && WEXITSTATUS(status) == LIFE_EXIT_POWEROFF)
 		end_machine(RB_POWER_OFF);
@@ -436,30 +426,39 @@ static void watch_karst(void)
 	if (self.page && self.page->beats != self.beats) {
 		self.beats = self.page->beats;
 		feed_watchdog();
-		if (!self.reboot)
+		if (!self.end)
 			self.deadline_ms = now + LIFE_HUNG_MS;
 	}
 	if (self.kill_ms && now >= self.kill_ms) {
 		kill(self.karst, SIGKILL);
 		self.kill_ms = now + ABORT_MS;
-	} else if (!self.kill_ms && now >= self.deadline_ms && (self.page || self.reboot)) {
+	} else if (!self.kill_ms && now >= self.deadline_ms && (self.page || self.end)) {
 		self.hung = true;
 		kill(self.karst, SIGABRT);
 		self.kill_ms = now + ABORT_MS;
 	}
 }
 
-/* Ctrl-Alt-Del, or somebody's SIGTERM to PID 1: an orderly reboot. */
-static void reboot_wanted(void)
+/* From outside karst: Ctrl-Alt-Del or the power button. It has STOP_MS to end in order. */
+static void end_wanted(int how)
 {
-	if (self.reboot)
+	if (self.end)
 		return;
-	self.reboot = true;
+	self.end = how;
 	if (!self.karst)
-		end_machine(RB_AUTOBOOT);
-	say("rebooting");
+		end_machine(how);
 	self.deadline_ms = now_ms() + STOP_MS;
 	kill(self.karst, SIGTERM);
+}
+
+static void watch_button(void)
+{
+	struct input_event e;
+
+	while (read(self.button, &e, sizeof(e)) == (ssize_t)sizeof(e)) {
+		if (e.type == EV_KEY && e.code == KEY_POWER && e.value == 1)
+			end_wanted(RB_POWER_OFF);
+	}
 }
 
 int main(void)
@@ -483,13 +482,15 @@ int main(void)
 	bind_drives();
 	make_life_page();
 	open_watchdog();
+	self.button = open("/dev/input/event0", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	for (;;) {
 		if (!self.karst && now_ms() >= self.start_at_ms)
 			start_karst();
 		sig = sigtimedwait(&set, NULL, &tick);
 		reap();
 		if (sig == SIGINT || sig == SIGTERM)
-			reboot_wanted();
+			end_wanted(RB_AUTOBOOT);
+		watch_button();
 		if (self.karst)
 			watch_karst();
 		else

@@ -30,6 +30,7 @@
 #include "boot/options.h"
 #include "core/base/log.h"
 #include "core/base/panic.h"
+#include "core/base/util.h"
 #include "core/clock.h"
 #include "core/cmd.h"
 #include "core/config.h"
@@ -38,7 +39,10 @@
 #include "core/reactor.h"
 #include "core/task.h"
 
-enum { MODULES_MAX = 64 };
+enum {
+	MODULES_MAX = 64,
+	BOOT_MEMORY_MIB_MIN = 16,       /* with fewer hugepages: ordinary ones, no drives */
+};
 
 struct boot_facts boot_facts;
 
@@ -264,9 +268,9 @@ static int boot_dma(void)
 	if (karst_run.appliance && huge_mib < opts.memory_mib) {
 		log_warn("boot: %u MiB of hugepages, configured are %u; using what is there",
 			 huge_mib, opts.memory_mib);
-		opts.memory_mib = huge_mib;
+		opts.memory_mib = MAX(huge_mib, (unsigned)BOOT_MEMORY_MIB_MIN);
 	}
-	opts.no_huge = boot.opt.no_huge || (!karst_run.appliance && huge_mib < opts.memory_mib);
+	opts.no_huge = boot.opt.no_huge || huge_mib < opts.memory_mib;
 	opts.no_pci = opts.no_huge || karst_run.rescue;
 	rc = dma_init(&opts);
 	boot_facts.dma_ms = boot_ms_since(t);
