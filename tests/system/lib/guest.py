@@ -3,19 +3,16 @@
 
 It reaches ports of this machine's 127.0.0.1 as 10.0.2.2; the other way by `forward`.
 """
-import base64
 import itertools
 import json
 import re
 import shlex
-from collections import namedtuple
 
 import guest_image
-from console import Console
+from agent import Agent, Result
 from vm import Vm, free_port
 
 HOST = "10.0.2.2"
-Result = namedtuple("Result", "status output")
 
 # What a healthy kernel does not say.
 TROUBLE = re.compile(r"^.*(BUG:|Oops|Kernel panic|WARNING: CPU|hung_task|blocked for more than|"
@@ -48,31 +45,19 @@ class Guest:
             "-serial", f"file:{self.kernel_log}", *extra], folder)
         try:
             self.vm.socket_ready(agent)
-            self.agent = Console.unix(agent, folder / "guest-agent.log")
-            self.agent.expect(r"AGENT READY\n", 120)
+            self.agent = Agent(agent, folder / "guest-agent.log", "guest")
         except BaseException:
             self.vm.kill()
             raise
-        self.ids = itertools.count(1)
         self.loaded = set()
 
     def run(self, command, timeout_s=120):
         """Runs a shell COMMAND: Result(status, output)."""
-        name = next(self.ids)
-        text = base64.b64encode(command.encode()).decode()
-        self.agent.send(f"{name} {text}\n")
-        match = self.agent.expect(rf"^{name} (\d+) (\d+)\n", timeout_s)
-        status, size = int(match.group(1)), int(match.group(2))
-        output = self.agent.expect(rf"[\s\S]{{{size}}}", timeout_s).group() if size else ""
-        return Result(status, output.encode("latin-1").decode("utf-8", "replace"))
+        return self.agent.run(command, timeout_s)
 
     def check(self, command, timeout_s=120):
         """The output of COMMAND, which has to succeed."""
-        result = self.run(command, timeout_s)
-        if result.status:
-            raise AssertionError(f"guest: {command}\nexit status {result.status}\n{result.output}\n"
-                                 f"kernel: {self.dmesg()[-3000:]}")
-        return result.output
+        return self.agent.check(command, timeout_s)
 
     def start(self, command):
         """Starts COMMAND in the background; a Job to wait for."""
@@ -122,16 +107,19 @@ class Guest:
 
     def fio(self, name, device, options, timeout_s=300):
         """Runs fio on DEVICE; its JSON results of the first job. Fails on any error."""
-        text = self.check(fio_command(name, device, options), timeout_s)
+        self.check(fio_command(name, device, options), timeout_s)
+        return self.fio_results(name)
+
+    def fio_results(self, name):
+        text = self.check(f"cat /tmp/fio-{name}.json")
         job = json.loads(text[text.index("{"):])["jobs"][0]
-        if job["error"]:
-            raise AssertionError(f"fio {name}: error {job['error']}\n{text}")
+        assert job["error"] == 0, f"fio {name}: error {job['error']}"
         return job
 
 
 def fio_command(name, device, options):
     return (f"fio --name={name} --filename={device} --ioengine=libaio --direct=1 --thread "
-            f"--output-format=json --max-jobs=8 {options}")
+            f"--output-format=json --output=/tmp/fio-{name}.json {options}")
 
 
 class Job:

@@ -21,6 +21,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import agent
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "karst"
 DL_DIR = Path(os.environ.get("DL_DIR") or CACHE / "dl")
 
@@ -32,8 +34,7 @@ MODULES_AT_BOOT = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "
                    "crc32c_intel", "ext4"]
 MODULES = MODULES_AT_BOOT + ["xfs", "nvme", "nvme-tcp", "nvmet", "nvmet-tcp", "brd"]
 
-# Runs commands that arrive on a virtio port as lines "ID BASE64"; answers "ID STATUS BYTES" and
-# the output. /tmp, /run and /mnt are the guest's own memory; everything else is read-only.
+# /tmp, /run and /mnt are the guest's own memory; everything else is read-only.
 INIT = r"""#!/bin/busybox sh
 bb=/bin/busybox
 $bb mount -t proc proc /proc
@@ -63,17 +64,7 @@ while [ -z "$port" ]; do
 	done
 done
 while [ ! -c $port ]; do usleep 10000; done
-exec 3<>$port
-echo "AGENT READY" >&3
-while read -r id text <&3; do
-	echo "$text" | base64 -d > /tmp/.command
-	sh /tmp/.command > /tmp/.output 2>&1 < /dev/null 3>&-
-	status=$?
-	echo "$id $status $(stat -c %s /tmp/.output)" >&3
-	cat /tmp/.output >&3
-done
-poweroff -f
-"""
+""" + agent.LOOP + "poweroff -f\n"
 
 
 def run(*args, **kwargs):
@@ -238,7 +229,8 @@ def make_image(files, folder):
 def build():
     """The folder of the guest for the packages that apt offers today, made if it has to be."""
     files = apt_uris(apt_closure())
-    key = hashlib.sha256(Path(__file__).read_bytes() + json.dumps(files, sort_keys=True).encode())
+    sources = Path(__file__).read_bytes() + Path(agent.__file__).read_bytes()
+    key = hashlib.sha256(sources + json.dumps(files, sort_keys=True).encode())
     folder = CACHE / "guest" / key.hexdigest()[:16]
     CACHE.joinpath("guest").mkdir(parents=True, exist_ok=True)
     with open(CACHE / "guest" / "lock", "w", encoding="ascii") as lock:
