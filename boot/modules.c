@@ -9,7 +9,9 @@
 #include "core/bdev.h"
 #include "core/buf.h"
 #include "core/cmd.h"
+#include "drivers/null/null.h"
 #include "drivers/port/port.h"
+#include "drivers/ram/ram.h"
 #include "karst/autoconf.h"
 
 const struct module modules[] = {
@@ -17,6 +19,12 @@ const struct module modules[] = {
 	{ "bdev", bdev_init, bdev_fini },
 #ifdef CONFIG_DRIVER_PORT
 	{ "port", port_init, port_fini, port_cmds, port_config },
+#endif
+#ifdef CONFIG_DRIVER_RAM
+	{ "ram", ram_init, ram_fini, ram_cmds },
+#endif
+#ifdef CONFIG_DRIVER_NULL
+	{ "null", null_init, null_fini, null_cmds },
 #endif
 	{ "console", console_init, console_fini },
 	{ 0 },
