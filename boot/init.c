@@ -313,6 +313,7 @@ static void exec_karst(void)
 	}
 	if (cmdline_value("karst.rescue", rescue, sizeof(rescue)))
 		setenv(LIFE_ENV_RESCUE, rescue, 1);
+	setenv("RUNTIME_DIRECTORY", "/run", 1);         /* DPDK's */
 	setenv(LIFE_ENV_START, self.start, 1);
 	setenv(LIFE_ENV_INIT_MS, self.init_ms, 1);
 	setrlimit(RLIMIT_NOFILE, &files);

@@ -72,7 +72,10 @@ static uint64_t boot_ms_since(uint64_t from_ns)
 
 /* ---- start ---- */
 
-/* Logs why the karst before this one ended, as init and its panic have told. */
+/*
+ * Logs why the karst before this one ended, as init and its panic have told. The panic's copy of
+ * the log would bring the deaths before that one again and again.
+ */
 static void boot_log_death(void)
 {
 	char line[LOG_TEXT_BYTES];
@@ -82,11 +85,13 @@ static void boot_log_death(void)
 		return;
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
-		if (boot_facts.last_death[0] == '\0')
+		if (boot_facts.last_death[0] == '\0') {
 			snprintf(boot_facts.last_death, sizeof(boot_facts.last_death), "%.127s",
 				 line);
-		if (line[0])
 			log_error("boot: last karst: %s", line);
+		} else if (line[0] && !strstr(line, "last karst: ")) {
+			log_info("boot: last karst: %s", line);
+		}
 	}
 	fclose(f);
 }
