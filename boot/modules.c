@@ -12,11 +12,15 @@
 #include "drivers/null/null.h"
 #include "drivers/port/port.h"
 #include "drivers/ram/ram.h"
+#include "drivers/sock/sock.h"
 #include "karst/autoconf.h"
 
 const struct module modules[] = {
 	{ "buf", buf_init, buf_fini },
 	{ "bdev", bdev_init, bdev_fini },
+#ifdef CONFIG_DRIVER_SOCK
+	{ "sock", sock_init, sock_fini },
+#endif
 #ifdef CONFIG_DRIVER_PORT
 	{ "port", port_init, port_fini, port_cmds, port_config },
 #endif
