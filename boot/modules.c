@@ -10,6 +10,7 @@
 #include "core/buf.h"
 #include "core/cmd.h"
 #include "drivers/null/null.h"
+#include "drivers/nvme/nvme.h"
 #include "drivers/port/port.h"
 #include "drivers/ram/ram.h"
 #include "drivers/sock/sock.h"
@@ -29,6 +30,9 @@ const struct module modules[] = {
 #endif
 #ifdef CONFIG_DRIVER_NULL
 	{ "null", null_init, null_fini, null_cmds },
+#endif
+#ifdef CONFIG_DRIVER_NVME
+	{ "nvme", nvme_init, nvme_fini, nvme_cmds, nvme_config },
 #endif
 	{ "console", console_init, console_fini },
 	{ 0 },

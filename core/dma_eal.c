@@ -8,6 +8,7 @@
  * PCI device is probed until a driver asks for it by address (an allow-list with an address that
  * cannot exist). What it logs goes into our log.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -79,6 +80,34 @@ static int first_cpu(const cpu_set_t *cpus)
 	return 0;
 }
 
+/* Whether the first character of the file at PATH is C. */
+static bool file_says(const char *path, int c)
+{
+	FILE *f = fopen(path, "re");
+	int got = f ? fgetc(f) : EOF;
+
+	if (f)
+		fclose(f);
+	return got == c;
+}
+
+/*
+ * Devices without an IOMMU, as VFIO's no-IOMMU mode gives them: EAL takes the groups of that mode
+ * for an IOMMU's, so it has to be told.
+ */
+static bool iommu_missing(void)
+{
+	DIR *dir = opendir("/sys/class/iommu");
+	bool found = false;
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		found |= entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return !found && file_says("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", 'Y');
+}
+
 static int eal_start(const struct dma_opts *opts, const cpu_set_t *cpus)
 {
 	char program[32], memory[16], cpu[24];
@@ -98,6 +127,8 @@ static int eal_start(const struct dma_opts *opts, const cpu_set_t *cpus)
 	argv[argc++] = memory;
 	if (opts->no_huge)
 		argv[argc++] = "--no-huge";
+	else if (iommu_missing())
+		argv[argc++] = "--iova-mode=pa";
 	if (opts->no_pci) {
 		argv[argc++] = "--no-pci";
 	} else {
