@@ -45,3 +45,31 @@ def artefact(path, target):
         pytest.fail(f"{path} is missing: run `make {target}` (KARST_OUT names another out/)",
                     pytrace=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def images(out):
+    """The build's folder, once everything that boots is in it."""
+    for name in ("bzImage", "initramfs", "cmdline", "disk.img"):
+        artefact(out / "images" / name, "image")
+    return out
+
+
+@pytest.fixture(scope="session")
+def served(images, tmp_path_factory):
+    """An appliance with two drives, served to whoever connects: .port and .nqn."""
+    from appliance import Appliance
+    import nvme_tcp
+    with Appliance(images, tmp_path_factory.mktemp("appliance"), saboteur=True) as appliance:
+        entries = nvme_tcp.discover("127.0.0.1", appliance.port)
+        appliance.nqn = next(e.subnqn for e in entries if e.subtype == 2)
+        yield appliance
+
+
+@pytest.fixture(scope="session")
+def guest(tmp_path_factory):
+    """The stock Debian guest."""
+    from guest import Guest
+    machine = Guest(tmp_path_factory.mktemp("guest"), cpus=2)
+    yield machine
+    machine.stop()

@@ -210,7 +210,8 @@ def make_initramfs(tree, path):
 
 
 def make_image(files, folder):
-    """Unpacks the packages and makes vmlinuz, initramfs, root.img and modules.json in FOLDER."""
+    """Unpacks the packages and makes vmlinuz, busybox, initramfs, root.img and
+    modules.json in FOLDER."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         tree, root = Path(scratch) / "tree", Path(scratch) / "root"
         for link in ("bin", "sbin", "lib"):
@@ -218,6 +219,7 @@ def make_image(files, folder):
         for name in files:
             subprocess.run(["dpkg-deb", "-x", DL_DIR / name, tree], check=True)
         shutil.copy(next((tree / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
+        shutil.copy(tree / "bin/busybox", folder / "busybox")
         orders = make_initramfs(tree, folder / "initramfs")
         (folder / "modules.json").write_text(json.dumps(orders))
         make_root(tree, root)

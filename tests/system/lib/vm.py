@@ -46,7 +46,8 @@ def wait_for(what, ready, process, timeout_s=30):
 
 
 class Qmp:
-    """The QEMU monitor protocol."""
+    """The QEMU monitor protocol. The greeting waits until somebody asks something: QEMU gives it only
+    once it runs, that is after a serial port with wait=on has been connected."""
 
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -54,10 +55,16 @@ class Qmp:
         self.sock.connect(str(path))
         self.file = self.sock.makefile("r")
         self.events = []
-        json.loads(self.file.readline())
-        self("qmp_capabilities")
+        self.greeted = False
+
+    def greet(self):
+        if not self.greeted:
+            self.greeted = True
+            json.loads(self.file.readline())
+            self("qmp_capabilities")
 
     def __call__(self, execute, **arguments):
+        self.greet()
         self.sock.sendall(json.dumps({"execute": execute, "arguments": arguments}).encode())
         while True:
             answer = json.loads(self.file.readline())
@@ -69,6 +76,7 @@ class Qmp:
 
     def wait_event(self, name, match=lambda data: True):
         """The first event NAME that MATCHes its data, now or later."""
+        self.greet()
         while True:
             for event in self.events:
                 if event["event"] == name and match(event.get("data", {})):
