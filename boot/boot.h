@@ -6,10 +6,10 @@
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-struct cmd;
-struct config_out;
+#include "core/cmd.h"
 
 /* main.c */
 
@@ -49,6 +49,26 @@ extern struct boot_facts boot_facts;
  * although one was named: a hosted karst ends then.
  */
 int startup_run(void);
+/* What failed then, one error line each; NULL after the last (of those that are kept). */
+const char *startup_failure(unsigned index);
+/* Where the commands came from: "saved configuration (…)", "startup.rc", "built-in script". */
+const char *startup_source(void);
+
+/* state.c, state_disk.c: the saved configuration */
+
+/*
+ * Reads it: *text is the caller's (free), NULL when nothing is saved. WHERE says in which file or
+ * partition. 0; -ENODEV: there is nowhere to save; -EBADMSG: there is something, and it is broken.
+ * In a task.
+ */
+int state_load(char **text, char *where, size_t where_bytes);
+/* Makes TEXT durable; a power cut at any moment leaves the old or the new. In a task. */
+int state_save(const char *text, char *where, size_t where_bytes);
+/* Forgets it. In a task. */
+int state_clear(char *where, size_t where_bytes);
+
+/* state_cmd.c, system_cmd.c */
+extern const struct cmd config_cmds[], system_cmds[];
 
 /* ctl.c */
 

@@ -359,7 +359,7 @@ int cmd_confirm(struct cmd_ctx *ctx, const char *name, const char *what)
 
 	if (cmd_has(ctx, "force"))
 		return 0;
-	if (!cmd_interactive(ctx) || ctx->json)
+	if (!cmd_interactive(ctx))
 		return cmd_fail(ctx, -EPERM, "%s: %s; add force if that is wanted", name, what);
 	snprintf(text, sizeof(text), "%s: %s. Type %s to go on: ", name, what, name);
 	cmd_raw(ctx, text, strlen(text));
@@ -410,7 +410,7 @@ static int run_words(struct cmd_ctx *ctx)
 		rc = consent(ctx);
 	if (rc != 0)
 		return rc;
-	ctx->out->live = (ctx->cmd->flags & CMD_LIVE) && !ctx->json && !ctx->count;
+	ctx->out->live = (ctx->cmd->flags & CMD_LIVE) && cmd_interactive(ctx);
 	return ctx->cmd->run(ctx);
 }
 

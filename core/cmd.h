@@ -14,6 +14,9 @@
 #include "core/addr.h"
 #include "core/base/uuid.h"
 
+/* A command line with its NUL is at most this long. */
+enum { CMD_LINE_BYTES = 4096 };
+
 enum cmd_type {
 	CMD_TEXT,       /* any text */
 	CMD_NAME,       /* letters, digits, - _ . / : , at most 223 */
@@ -75,7 +78,7 @@ const char *cmd_str(struct cmd_ctx *ctx, const char *arg);              /* NULL 
 uint64_t cmd_u64(struct cmd_ctx *ctx, const char *arg, uint64_t dflt);
 const struct net_addr *cmd_addr(struct cmd_ctx *ctx, const char *arg);  /* NULL when not given */
 const struct uuid *cmd_uuid(struct cmd_ctx *ctx, const char *arg);      /* NULL when not given */
-/* somebody types at a terminal */
+/* somebody types at a terminal, and no filter wants the output as a whole */
 bool cmd_interactive(struct cmd_ctx *ctx);
 /* startup script or saved configuration */
 bool cmd_at_boot(struct cmd_ctx *ctx);
@@ -179,6 +182,11 @@ struct config_out;
  */
 __attribute__((format(printf, 2, 3)))
 void config_line(struct config_out *out, const char *fmt, ...);
+/*
+ * The running configuration: the lines of all modules, in order. The caller frees it; NULL when
+ * memory is short.
+ */
+char *config_text(void);
 /* Writes TEXT quoted if it has to be; returns buf. */
 const char *cmd_quote(const char *text, char *buf, size_t buf_bytes);
 

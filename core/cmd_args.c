@@ -209,7 +209,7 @@ const struct uuid *cmd_uuid(struct cmd_ctx *ctx, const char *arg)
 
 bool cmd_interactive(struct cmd_ctx *ctx)
 {
-	return ctx->out->key != NULL;
+	return ctx->out->key && !ctx->json && !ctx->count && !ctx->match;
 }
 
 bool cmd_at_boot(struct cmd_ctx *ctx)

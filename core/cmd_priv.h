@@ -10,7 +10,6 @@
 #include "core/cmd.h"
 
 enum {
-	CMD_LINE_BYTES = 4096,          /* longest line, with its NUL */
 	CMD_WORDS_MAX = 64,
 	CMD_ARGS_MAX = 24,              /* of one command */
 	CMD_TABLES_MAX = 64,
