@@ -9,6 +9,20 @@ FUZZ_SECONDS ?= 60
 check: lint unit fuzz-replay
 	@echo "check: all passed"
 
+# Everything: `make system-test SYSTEM_TESTS=tests/system/test_boot.py` runs a part, PYTEST_ARGS="-k name -x" one test.
+SYSTEM_TESTS ?= tests/system
+PYTEST_ARGS ?=
+system-run = $(Q)KARST_OUT=$(abspath $(out)) DL_DIR=$(abspath $(DL_DIR)) $(PYTHON) -m pytest -c tests/system/pytest.ini \
+	--rootdir tests/system $(SYSTEM_TESTS) $(PYTEST_ARGS)
+
+test: check image $(out)/karst $(out)/host/karst
+	$(system-run)
+
+system-test: image $(out)/karst $(out)/host/karst
+	$(system-run)
+
+.PHONY: system-test
+
 lint: compile
 	$(Q)$(PYTHON) tests/lint/lint.py
 	$(Q)$(PYTHON) tests/lint/test_lint.py -q

@@ -12,6 +12,7 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/system/lib"))
 
 DEADLINE_S = 300
+FIGURES = []
 
 
 def pytest_configure(config):
@@ -32,6 +33,26 @@ def pytest_runtest_protocol(item):
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def figure(request):
+    """Call it with a line that is worth reading: all lines are printed at the end of the run."""
+    return lambda text: FIGURES.append(f"{request.node.name}: {text}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("figures")
+        for line in FIGURES:
+            terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Disk images are kept only for looking into a failure."""
+    if exitstatus == 0 and hasattr(session.config, "_tmp_path_factory"):
+        for image in session.config._tmp_path_factory.getbasetemp().rglob("*.img"):
+            image.unlink()
 
 
 @pytest.fixture(scope="session")

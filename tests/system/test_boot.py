@@ -14,13 +14,13 @@ STAGES = {"t_ms", "kernel", "init", "dma", "modules", "script"}
 
 
 @pytest.mark.parametrize("boot", ["bios", "uefi", "direct"])
-def test_appliance_boots_serves_and_powers_off(images, tmp_path, boot):
+def test_appliance_boots_serves_and_powers_off(images, tmp_path, boot, figure):
     with open(images / "images/disk.img", "rb") as image:
         before = hashlib.file_digest(image, "sha256").hexdigest()
     with Appliance(images, tmp_path, boot=boot) as appliance:
         assert STAGES <= set(appliance.ready), appliance.ready
         assert "failed" not in appliance.ready
-        print(f"{boot}: READY {appliance.ready['t_ms']} ms after kernel start")
+        figure(f"{boot}: READY {appliance.ready['t_ms']} ms after kernel start")
         assert int(appliance.ready["t_ms"]) < 120 * 1000
         result = nvme_tcp.smoke("127.0.0.1", appliance.port)
         assert "512-byte" in result and "4096-byte" in result
@@ -78,7 +78,7 @@ def test_end_from_the_console_flushes_and_shuts_the_drives_down(images, tmp_path
 
 
 @pytest.mark.deadline(1800)
-def test_tiny_configuration_serves_with_256_mib(out, tmp_path_factory):
+def test_tiny_configuration_serves_with_256_mib(out, tmp_path_factory, figure):
     folder = out / "system-test-tiny"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "tiny.config"
@@ -92,4 +92,4 @@ def test_tiny_configuration_serves_with_256_mib(out, tmp_path_factory):
     with Appliance(folder, tmp_path_factory.mktemp("tiny"), boot="bios", memory_mib=256,
                    cpus=1) as appliance:
         assert "read back and equal" in nvme_tcp.smoke("127.0.0.1", appliance.port)
-        print(f"tiny: READY {appliance.ready['t_ms']} ms after kernel start with 256 MiB")
+        figure(f"tiny: READY {appliance.ready['t_ms']} ms after kernel start with 256 MiB")

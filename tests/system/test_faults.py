@@ -47,11 +47,11 @@ def kill_karst(served, signal):
                                          ("SEGV", "Segmentation|SIGSEGV|signal 11"),
                                          ("ABRT", "Abort|SIGABRT|signal 6"),
                                          ("TERM", ".*")])
-def test_killed_karst_is_back_at_once_and_hosts_see_no_error(served, guest, devices, signal, name):
+def test_killed_karst_is_back_at_once_and_hosts_see_no_error(served, guest, devices, signal, name, figure):
     served.allowed = r"last karst|panic|signal"
     job = start_fio(guest, f"kill-{signal}", devices[1], 15)
     delay = kill_karst(served, signal)
-    print(f"SIG{signal}: init started the next karst after {delay:.2f} s")
+    figure(f"SIG{signal}: init started the next karst after {delay:.2f} s")
     assert delay < 5
     job.check()
     result = guest.fio_results(f"kill-{signal}")

@@ -75,11 +75,11 @@ def test_log_shows_how_the_machine_came_up(appliance):
     assert any("nvme0n1" in text for text in appliance.log())
 
 
-def test_idle_appliance_hardly_uses_its_reactors(appliance):
+def test_idle_appliance_hardly_uses_its_reactors(appliance, figure):
     rows = appliance.ctl("reactor show")
     assert rows
     for row in rows:
-        print(f"reactor {row['reactor']}: cpu {row['cpu']} % {row['state']}")
+        figure(f"reactor {row['reactor']}: cpu {row['cpu']} % {row['state']}")
 
 
 # config save
@@ -138,7 +138,7 @@ def test_power_cut_while_saving_leaves_one_whole_configuration(images, tmp_path,
         add_subsystem(first, "BEFORE")
         first.ctl("config save")
         add_subsystem(first, "AFTER")
-        first.vm.qmp("block_set_io_throttle", id="/machine/peripheral-anon/device[0]", bps=0,
+        first.vm.qmp("block_set_io_throttle", device="boot", bps=0,
                      bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=1)
         first.console.send("config save\r")
         for _ in range(wait):

@@ -227,7 +227,7 @@ def test_subsystem_deleted_while_a_host_is_connected_closes_its_connections(kars
     assert NQN in [e.subnqn for e in nvme_tcp.discover("127.0.0.1", karst.port)]
 
 
-def test_keep_alive_that_stays_away_ends_the_controller(karst, connect):
+def test_keep_alive_that_stays_away_ends_the_controller(karst, connect, figure):
     host = connect(queues=2, kato_ms=1000)
     started = time.monotonic()
     with pytest.raises((nvme_tcp.Closed, pdu.Terminated)):
@@ -235,7 +235,7 @@ def test_keep_alive_that_stays_away_ends_the_controller(karst, connect):
     for queue in host.io:
         with pytest.raises((nvme_tcp.Closed, pdu.Terminated)):
             queue.recv()
-    print(f"controller with a keep alive timeout of 1 s ended after "
+    figure(f"controller with a keep alive timeout of 1 s ended after "
           f"{time.monotonic() - started:.1f} s")
     assert time.monotonic() - started >= 1
 
