@@ -3,7 +3,7 @@
  * STATX_DIOALIGN by the system call itself: C libraries do not all know these fields, and their
  * headers do not go together with the kernel's, which is why this is a file of its own.
  */
-#include <linux/fcntl.h>
+#include <fcntl.h>
 #include <linux/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
