@@ -14,11 +14,12 @@
 #include "drivers/port/port.h"
 #include "drivers/ram/ram.h"
 #include "drivers/sock/sock.h"
+#include "drivers/uring/uring.h"
 #include "karst/autoconf.h"
 
 const struct module modules[] = {
 	{ "buf", buf_init, buf_fini },
-	{ "bdev", bdev_init, bdev_fini },
+	{ "bdev", bdev_init, bdev_fini, NULL, disk_config },
 #ifdef CONFIG_DRIVER_SOCK
 	{ "sock", sock_init, sock_fini },
 #endif
@@ -30,6 +31,9 @@ const struct module modules[] = {
 #endif
 #ifdef CONFIG_DRIVER_NULL
 	{ "null", null_init, null_fini, null_cmds },
+#endif
+#ifdef CONFIG_DRIVER_URING
+	{ "uring", uring_init, uring_fini, uring_cmds },
 #endif
 #ifdef CONFIG_DRIVER_NVME
 	{ "nvme", nvme_init, nvme_fini, nvme_cmds, nvme_config },

@@ -176,6 +176,8 @@ size_t cmd_complete_line(const char *line, size_t cursor,
 /* ---- configuration as text ---- */
 
 struct config_out;
+/* The disks that commands have made (core/cmd_disk.c); the bdev module's config. */
+void disk_config(struct config_out *out);
 /*
  * One command line of the running configuration. Quote arguments that need it with %s through
  * cmd_quote.

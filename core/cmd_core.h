@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands that core itself has: reactor, log, task, top. NULL ends the list of tables. */
+/* The commands that core itself has: from reactor to memory. NULL ends the list of tables. */
 #ifndef CORE_CMD_CORE_H
 #define CORE_CMD_CORE_H
 
@@ -11,5 +11,7 @@ extern const struct cmd cmd_reactor_table[];    /* cmd_reactor.c */
 extern const struct cmd cmd_log_table[];        /* cmd_log.c */
 extern const struct cmd cmd_task_table[];       /* cmd_task.c */
 extern const struct cmd cmd_top_table[];        /* cmd_top.c */
+extern const struct cmd cmd_disk_table[];       /* cmd_disk.c */
+extern const struct cmd cmd_stats_table[];      /* cmd_stats.c: stats, memory */
 
 #endif
