@@ -121,6 +121,8 @@ static int eal_start(const struct dma_opts *opts, const cpu_set_t *cpus)
 	/* "In memory" is for hugepages and excludes --no-huge, which needs half of it. */
 	argv[argc++] = opts->no_huge ? "--no-shconf" : "--in-memory";
 	argv[argc++] = "--no-telemetry";
+	/* low: an IOMMU may take no more than 39 bits, and bus addresses are virtual ones */
+	argv[argc++] = "--base-virtaddr=0x100000000";
 	argv[argc++] = "--lcores";
 	argv[argc++] = cpu;
 	argv[argc++] = "-m";
