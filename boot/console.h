@@ -190,7 +190,8 @@ struct console_session {
 	size_t in_head, in_len;
 	struct key_decoder keys;
 	struct line line;
-	bool asked;                     /* the terminal was asked for its size */
+	/* the terminal was asked for its size; the answer may still come */
+	bool asked, asking;
 	/* output */
 	bool at_left;                   /* the cursor is in the first column */
 	uint64_t dropped;

@@ -21,6 +21,7 @@
 #include "core/clock.h"
 #include "core/config.h"
 
+enum { COLUMNS_SANE = 20, ROWS_SANE = 5 };
 enum { PROGRESS_AFTER_US = 500000, PROGRESS_EVERY_US = 250000, CTRL_C = 3, CTRL_Z = 26 };
 
 static struct {
@@ -70,9 +71,9 @@ static void terminal_ask(struct console_session *s)
 {
 	static const char ask[] = "\x1b" "7\x1b[999;999H\x1b[6n\x1b" "8";
 
-	if (s->asked || s->opts.kind != SESSION_SERIAL || s->opts.rows != 0)
+	if (s->asked || s->opts.kind != SESSION_SERIAL)
 		return;
-	s->asked = true;
+	s->asked = s->asking = true;
 	session_write(s, ask, sizeof(ask) - 1);
 }
 
@@ -193,10 +194,12 @@ static void line_event(struct console_session *s, enum line_event event)
 static void key(struct console_session *s, const struct key *k)
 {
 	if (k->code == KEY_REPORT) {
-		if (s->opts.kind != SESSION_SERIAL)
-			return;
-		session_resize(s, k->column, k->row);
-		s->opts.colour = true;
+		/* an answer that nobody asked for is noise */
+		if (s->asking && k->column >= COLUMNS_SANE && k->row >= ROWS_SANE) {
+			session_resize(s, k->column, k->row);
+			s->opts.colour = true;
+		}
+		s->asking = false;
 		return;
 	}
 	terminal_ask(s);

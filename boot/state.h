@@ -5,8 +5,8 @@
  *
  * The device is two halves. Each holds one copy: a block with struct state_head, then the text.
  * The copy that is valid (magic, version, length, CRC of head and text) with the higher sequence
- * number wins. Saving writes the other copy first, syncs, then this one, syncs: at every moment one
- * of them is whole.
+ * number wins. Saving replaces the other copy and syncs: the one that counted stays whole until the
+ * new one is, and after that it is what is left should the new one decay.
  */
 #ifndef BOOT_STATE_H
 #define BOOT_STATE_H
@@ -49,7 +49,7 @@ struct state_dev {
  * is more than zeroes; -ENOMEM, -EIO ….
  */
 int state_dev_load(struct state_dev *dev, char **text);
-/* -EFBIG: the text does not fit. */
+/* When it returns 0 the text is durable. -EFBIG: the text does not fit. */
 int state_dev_save(struct state_dev *dev, const char *text);
 
 #endif

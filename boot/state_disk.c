@@ -123,8 +123,8 @@ int state_dev_load(struct state_dev *dev, char **text)
 }
 
 /*
- * Text before head: a torn copy is found by its CRC whatever the order is, but so the head's block
- * is the last to change.
+ * The text is durable before its head is written: a torn copy is found by its CRC whatever the
+ * order is, but so the first save of all leaves, when it is cut, nothing instead of damage.
  */
 static int copy_write(struct state_dev *dev, unsigned index, const unsigned char *buf, size_t len)
 {
@@ -134,6 +134,8 @@ static int copy_write(struct state_dev *dev, unsigned index, const unsigned char
 	if (len > 0)
 		rc = dev->write(dev, at + STATE_BLOCK_BYTES, buf + STATE_BLOCK_BYTES,
 				ALIGN_UP(len, (size_t)STATE_BLOCK_BYTES));
+	if (rc == 0)
+		rc = dev->sync(dev);
 	if (rc == 0)
 		rc = dev->write(dev, at, buf, STATE_BLOCK_BYTES);
 	return rc ? rc : dev->sync(dev);
@@ -161,8 +163,6 @@ int state_dev_save(struct state_dev *dev, const char *text)
 	memcpy(buf, &head, sizeof(head));
 	memcpy(buf + STATE_BLOCK_BYTES, text, len);
 	rc = copy_write(dev, best == 0 ? 1 : 0, buf, len);
-	if (rc == 0)
-		rc = copy_write(dev, best == 0 ? 0 : 1, buf, len);
 	copies_free(c);
 	free(buf);
 	return rc;
