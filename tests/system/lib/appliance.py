@@ -101,7 +101,7 @@ class Appliance:
 
     def wait_ready(self, timeout_s=READY_S):
         """The words of the next READY line; then a prompt is there."""
-        match = self.console.expect(r"^READY (t_ms=\d+.*?)\r?$", timeout_s)
+        match = self.console.expect(r"^READY (t_ms=[^\r\n]*)\r?\n", timeout_s)
         self.ready = dict(word.split("=") for word in match.group(1).split())
         self.console.expect(PROMPT, 30)
         return self.ready
@@ -112,7 +112,7 @@ class Appliance:
         """What `COMMAND | json` prints."""
         mark = self.console.mark()
         self.console.send(f"{command} | json\r")
-        text = self.console.expect(r'^(\{"(?:ok|rows)".*\})\r?$', timeout_s, since=mark).group(1)
+        text = self.console.expect(r'^(\{"(?:ok|rows)".*\})\r?\n', timeout_s, since=mark).group(1)
         self.console.expect(PROMPT, timeout_s)
         return json.loads(text.encode("latin-1").decode("utf-8"))
 
