@@ -15,7 +15,7 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -27,6 +27,7 @@
 #include "core/config.h"
 #include "core/io.h"
 #include "core/runtime.h"
+#include "core/thread.h"
 
 enum {
 	CLOCK_SYNC_NS = 1000 * 1000,
@@ -393,33 +394,20 @@ static void *reactor_main(void *arg)
 	return NULL;
 }
 
-/* Signals are for reactor 0's thread; the others start with all of them blocked. */
-static int reactor_spawn(struct reactor *r)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	int rc;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&r->thread, &attr, reactor_main, r);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return rc;
-}
-
 void reactor_run(void (*start)(void *arg), void *arg)
 {
 	first_task.start = start;
 	first_task.arg = arg;
 	reactor_enter(reactors[0]);
 	for (unsigned i = 1; i < reactors_count; i++) {
-		int rc = reactor_spawn(reactors[i]);
+		char name[24];
+		int rc;
 
+		snprintf(name, sizeof(name), "reactor %u", i);
+		rc = thread_create(&reactors[i]->thread, name, STACK_BYTES, reactor_main,
+				   reactors[i]);
 		if (rc)
-			panic("reactor %u: no thread: errno %d", i, rc);
+			panic("reactor %u: no thread: errno %d", i, -rc);
 	}
 	if (start && !task_start("start", start, arg))
 		panic("reactor 0: no memory for the first task");

@@ -4,12 +4,10 @@
  * none idle, and kept; more jobs wait in line. A job is the caller's stack memory, and is given
  * back by a message.
  */
-#include <errno.h>
-#include <signal.h>
-
 #include "core/base/log.h"
 #include "core/base/panic.h"
 #include "core/runtime.h"
+#include "core/thread.h"
 
 enum { HELPERS_MAX = 16, STACK_BYTES = 256 * 1024, RETRY_US = 10 * 1000 };
 
@@ -66,20 +64,12 @@ static void *helper_main(void *arg)
 	return NULL;
 }
 
-/* One more thread, all signals blocked. Under the lock. An errno. */
+/* One more thread. Under the lock. 0 or -errno. */
 static int helper_spawn(void)
 {
-	pthread_attr_t attr;
-	sigset_t all, old;
-	int rc;
+	int rc = thread_create(&helpers.thread[helpers.count], "task helper", STACK_BYTES,
+			       helper_main, NULL);
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&helpers.thread[helpers.count], &attr, helper_main, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	if (rc == 0)
 		helpers.count++;
 	return rc;
@@ -107,7 +97,7 @@ void task_block(task_fn *fn, void *arg)
 		pthread_mutex_unlock(&helpers.lock);
 		if (spawned)
 			break;
-		log_warn("task block: no helper thread (errno %d): waiting", rc);
+		log_warn("task block: no helper thread (errno %d): waiting", -rc);
 		task_sleep(RETRY_US);
 	}
 	task_wait(&job.done);

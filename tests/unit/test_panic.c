@@ -292,6 +292,48 @@ static void test_panic_in_a_task_names_it_and_shows_the_trace(void **state)
 	expect(" nvme-post 0xfeed 0x3\n");
 }
 
+static void segv_task(void *arg)
+{
+	*(volatile int *)(uintptr_t)0x123450 = 1;
+}
+
+static void call_segv(void *arg)
+{
+	task_call(reactor_at(1), segv_task, NULL);
+}
+
+static void die_on_another_thread(void)
+{
+	if (reactor_init(2, NULL) == 0)
+		reactor_run(call_segv, NULL);
+}
+
+/* Other threads block signals, but not those of faults. */
+static void test_a_fault_on_another_reactor_is_reported(void **state)
+{
+	expect_death(die_on_another_thread, SIGSEGV);
+	expect("PANIC SIGSEGV at 0x123450");
+	expect("reactor 1, task ");
+}
+
+static void segv_helper(void *arg)
+{
+	task_block(segv_task, NULL);
+}
+
+static void die_in_helper(void)
+{
+	if (reactor_init(1, NULL) == 0)
+		reactor_run(segv_helper, NULL);
+}
+
+static void test_a_fault_in_a_helper_thread_is_reported(void **state)
+{
+	expect_death(die_in_helper, SIGSEGV);
+	expect("PANIC SIGSEGV at 0x123450");
+	expect("not on a reactor");
+}
+
 static unsigned deeper(volatile unsigned *depth)
 {
 	volatile unsigned here[64];
@@ -367,6 +409,8 @@ int main(void)
 		cmocka_unit_test(test_a_fault_may_be_handled),
 		cmocka_unit_test(test_panic_outside_of_reactors_says_so),
 		cmocka_unit_test(test_panic_in_a_task_names_it_and_shows_the_trace),
+		cmocka_unit_test(test_a_fault_on_another_reactor_is_reported),
+		cmocka_unit_test(test_a_fault_in_a_helper_thread_is_reported),
 		cmocka_unit_test(test_running_out_of_stack_is_named),
 		cmocka_unit_test(test_the_record_is_at_most_4_kib),
 	};
