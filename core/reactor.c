@@ -193,10 +193,18 @@ void reactor_stats(struct reactor *r, struct reactor_stats *out)
 
 /* ---- rounds ---- */
 
+static int completions_run(struct reactor *r)
+{
+	unsigned count = io_run_completions();
+
+	r->figures.completions += count;
+	return (int)count;
+}
+
 int reactor_round(void)
 {
 	struct reactor *r = reactor_current;
-	int work, completions;
+	int work;
 
 	r->figures.rounds++;
 	figures_book(r, r->round_worked ? &r->figures.busy_ticks : &r->figures.idle_ticks);
@@ -206,9 +214,7 @@ int reactor_round(void)
 
 	work = messages_run(r);
 	work += pollers_run(r);
-	completions = (int)io_run_completions();
-	r->figures.completions += (unsigned)completions;
-	work += completions;
+	work += completions_run(r);
 	work += tasks_run(r);
 	work += timers_run(r);
 	work += fd_sources_run(r, work > 0);
@@ -222,7 +228,7 @@ int reactor_round(void)
  */
 static void reactor_sleep(struct reactor *r)
 {
-	bool quiet = pollers_arm(r) && io_run_completions() == 0 && list_empty(&r->ready);
+	bool quiet = pollers_arm(r) && completions_run(r) == 0 && list_empty(&r->ready);
 	uint64_t next, now;
 
 	if (quiet) {

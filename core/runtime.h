@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the files that make a reactor show each other: reactor.c, poller.c, fd_source.c, timer.c,
- * task.c, task_call.c, task_block.c. Nobody else includes this.
+ * task.c, task_wait.c, task_call.c, task_block.c. Nobody else includes this.
  */
 #ifndef CORE_RUNTIME_H
 #define CORE_RUNTIME_H
@@ -84,6 +84,25 @@ struct reactor {
 	struct trace_ring trace;
 };
 
+enum task_state { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
+
+/* Lies at the top of its own stack. */
+struct task {
+	struct list link;               /* ready, free, or what the task waits for */
+	struct list all;
+	struct reactor *reactor;
+	enum task_state state;
+	bool timed_out, cancelled, described;
+	void *sp;
+	void *fake_stack;               /* the address sanitizer's */
+	task_fn *fn;
+	void *arg;
+	struct timer timer;
+	uint64_t id, started_us, done, total;
+	char name[TASK_NAME_BYTES];
+	char what[sizeof(((struct task_info *)0)->what)];
+};
+
 extern __thread struct reactor *reactor_current;
 
 /* reactor.c */
@@ -115,6 +134,10 @@ uint64_t timers_next_us(struct reactor *r);
 void tasks_init(struct reactor *r);
 void tasks_fini(struct reactor *r);
 int tasks_run(struct reactor *r);
+/* The running task; outside of one it is a bug to ask. */
+struct task *task_running(void);
+/* From the running task T to the scheduler; returns when it is entered again. */
+void task_leave(struct task *t);
 /* For panics. */
 void task_report(const struct reactor *r, const void *fault_addr);
 

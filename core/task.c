@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tasks: stacks, switching, and what a task of one reactor can wait for.
+ * Tasks: stacks, switching, and what operators see of them. core/task_wait.c is what they wait for.
  *
  * A stack is a mapping with an unreadable page below; struct task lies at its top, so that a task
  * is one piece of memory. Ended tasks leave their stacks in a short list for the next ones. The
@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 
 #include "core/base/panic.h"
-#include "core/bdev.h"
 #include "core/clock.h"
 #include "core/runtime.h"
 
@@ -42,27 +41,9 @@ enum { STACK_BYTES = TASK_STACK_BYTES };
 #endif
 
 enum {
-	GUARD_BYTES = 4096,
+	/* more than one page, because a function may reach over one with a large buffer */
+	GUARD_BYTES = 64 * 1024,
 	FREE_STACKS_MAX = 16,
-	WHAT_BYTES = sizeof(((struct task_info *)0)->what),
-};
-
-enum task_state { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_ENDED };
-
-struct task {
-	struct list link;               /* ready, free, or what the task waits for */
-	struct list all;
-	struct reactor *reactor;
-	enum task_state state;
-	bool timed_out, cancelled, described;
-	void *sp;
-	void *fake_stack;               /* the address sanitizer's */
-	task_fn *fn;
-	void *arg;
-	struct timer timer;
-	uint64_t id, started_us, done, total;
-	char name[TASK_NAME_BYTES];
-	char what[WHAT_BYTES];
 };
 
 /* What task_switch.S takes off a stack. */
@@ -129,8 +110,7 @@ static void stack_put(struct reactor *r, struct task *t)
 
 /* ---- switching ---- */
 
-/* From the running task back to the scheduler; returns when the task is entered again. */
-static void task_leave(struct task *t)
+void task_leave(struct task *t)
 {
 	struct reactor *r = t->reactor;
 
@@ -217,6 +197,14 @@ struct task *task_self(void)
 	return reactor_current ? reactor_current->running : NULL;
 }
 
+struct task *task_running(void)
+{
+	struct task *t = task_self();
+
+	ASSERT_MSG(t, "waiting outside of a task");
+	return t;
+}
+
 int tasks_run(struct reactor *r)
 {
 	struct list batch = LIST_INIT(batch);
@@ -274,167 +262,6 @@ void task_report(const struct reactor *r, const void *fault_addr)
 	low = (const char *)t + sizeof(*t) - STACK_BYTES;
 	if ((const char *)fault_addr >= low - GUARD_BYTES && (const char *)fault_addr < low)
 		panic_print("the task has run out of stack\n");
-}
-
-/* ---- waiting ---- */
-
-static struct task *task_running(void)
-{
-	struct task *t = task_self();
-
-	ASSERT_MSG(t, "waiting outside of a task");
-	return t;
-}
-
-static void task_wake(struct task *t)
-{
-	t->state = TASK_READY;
-	list_push(&t->reactor->ready, &t->link);
-}
-
-/* Leaves until task_wake; the task is on WAITERS, if that is not NULL. */
-static void task_suspend(struct task *t, struct list *waiters)
-{
-	t->state = TASK_WAITING;
-	if (waiters)
-		list_push(waiters, &t->link);
-	task_leave(t);
-}
-
-static void task_timeout(struct timer *timer)
-{
-	struct task *t = container_of(timer, struct task, timer);
-
-	/* it was woken in this very round */
-	if (t->state != TASK_WAITING)
-		return;
-	t->timed_out = true;
-	list_del(&t->link);
-	task_wake(t);
-}
-
-void task_yield(void)
-{
-	struct task *t = task_running();
-
-	task_wake(t);
-	task_leave(t);
-}
-
-static void task_timer_arm(struct task *t, uint64_t us)
-{
-	t->timed_out = false;
-	timer_setup(&t->timer, task_timeout);
-	timer_arm(&t->timer, us);
-}
-
-void task_sleep(uint64_t us)
-{
-	struct task *t = task_running();
-
-	task_timer_arm(t, us);
-	task_suspend(t, NULL);
-}
-
-void event_init(struct event *e)
-{
-	e->set = false;
-	list_init(&e->waiters);
-}
-
-void event_signal(struct event *e)
-{
-	struct task *t;
-
-	e->set = true;
-	while ((t = list_pop_entry(&e->waiters, struct task, link)))
-		task_wake(t);
-}
-
-void event_clear(struct event *e)
-{
-	e->set = false;
-}
-
-void task_wait(struct event *e)
-{
-	struct task *t = task_running();
-
-	if (!e->set)
-		task_suspend(t, &e->waiters);
-}
-
-int task_wait_timeout(struct event *e, uint64_t us)
-{
-	struct task *t = task_running();
-
-	if (e->set)
-		return 0;
-	task_timer_arm(t, us);
-	task_suspend(t, &e->waiters);
-	timer_cancel(&t->timer);
-	return t->timed_out ? -ETIMEDOUT : 0;
-}
-
-void task_lock_init(struct task_lock *l)
-{
-	l->owner = NULL;
-	list_init(&l->waiters);
-}
-
-void task_lock(struct task_lock *l)
-{
-	struct task *t = task_running();
-
-	ASSERT_MSG(l->owner != t, "task %s: locks twice", t->name);
-	if (!l->owner)
-		l->owner = t;
-	else
-		task_suspend(t, &l->waiters);
-}
-
-/* The first waiter gets the lock itself, so that nobody can overtake it. */
-void task_unlock(struct task_lock *l)
-{
-	ASSERT_MSG(l->owner == task_self(), "unlocks what it has not locked");
-	l->owner = list_pop_entry(&l->waiters, struct task, link);
-	if (l->owner)
-		task_wake(l->owner);
-}
-
-/* ---- I/O ---- */
-
-/* An io has no room for its waiter: the few that tasks wait for are found by address. */
-struct io_wait {
-	struct io *io;
-	struct event done;
-	struct list link;
-};
-
-static void io_wait_done(struct io *io)
-{
-	struct io_wait *w;
-
-	list_for_each(w, &reactor_current->io_waits, link) {
-		if (w->io == io) {
-			event_signal(&w->done);
-			return;
-		}
-	}
-	panic("io %p: done, and no task waits for it", (void *)io);
-}
-
-enum io_status task_io(struct bdev_chan *chan, struct io *io)
-{
-	struct io_wait w = { .io = io };
-
-	event_init(&w.done);
-	list_push_front(&reactor_current->io_waits, &w.link);
-	io->done = io_wait_done;
-	bdev_submit(chan, io);
-	task_wait(&w.done);
-	list_del(&w.link);
-	return io->status;
 }
 
 /* ---- long work ---- */

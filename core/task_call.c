@@ -4,11 +4,11 @@
  * message that counts down the caller's group. The memory is the caller's stack, which stays where
  * it is because the caller waits for the count.
  */
-#include "core/base/panic.h"
 #include "core/runtime.h"
 
 struct call_group {
 	struct reactor *from;
+	const char *name;               /* the caller's: its calls are the same work */
 	unsigned left;
 	struct event done;
 };
@@ -22,8 +22,8 @@ struct call {
 
 static void group_init(struct call_group *g, unsigned count)
 {
-	ASSERT_MSG(task_self(), "a call to another reactor outside of a task");
 	g->from = reactor_self();
+	g->name = task_running()->name;
 	g->left = count;
 	event_init(&g->done);
 	if (count == 0)
@@ -51,7 +51,7 @@ static void call_arrive(struct msg *msg)
 	struct call *c = container_of(msg, struct call, msg);
 
 	/* no memory for a stack: again in the next round, some task will end */
-	if (!task_start("call", call_main, c))
+	if (!task_start(c->group->name, call_main, c))
 		reactor_send(reactor_self(), msg, call_arrive);
 }
 
