@@ -85,6 +85,7 @@ include kernel-min/kernel.mk
 include images/images.mk
 include tests/host.mk
 include tests/tests.mk
+include tests/bench/bench.mk
 endif
 
 all: firmware image
