@@ -12,5 +12,4 @@ $(bench-load): tests/bench/nvme_tcp_load.c $(wildcard core/spec/*.h core/base/*.
 	$(Q)$(HOSTCC) $(filter-out -MMD -MP,$(common-flags)) -O2 -o $@ $<
 
 bench: $(bench-load) $(out)/karst $(bzImage) $(initramfs)
-	$(Q)$(PYTHON) tests/bench/bench.py --out $(out) --make "$(MAKE) --no-print-directory -s O=$(O)" $(if $(QUICK),--quick) \
-		$(if $(ONLY),--only $(ONLY))
+	$(Q)$(PYTHON) tests/bench/bench.py --out $(out) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

@@ -9,10 +9,10 @@ the rest depends on the machine. Disks are null disks: what is measured is every
 """
 import argparse
 import contextlib
+import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TOP / "tests/system/lib"))
+sys.path[:0] = [str(TOP / "tests/system/lib"), str(TOP / "images")]
 
+import qemu  # noqa: E402
 from console import Console  # noqa: E402
 from hosted import Karst  # noqa: E402
 from vm import free_port, spawn, wait_for  # noqa: E402
@@ -191,8 +192,9 @@ def bench_idle(bench, table):
         used = (karst.cpu_seconds() - before) / (time.monotonic() - start)
         table.row("share of one CPU", f"{used:.2%}")
         status = Path(f"/proc/{karst.process.pid}/status").read_text(encoding="ascii")
-        table.row("resident memory", f"{int(re.search(r'VmRSS:.*?(\d+)', status).group(1)) / 1024:.0f} MiB")
-        table.row("start to READY", f"{re.search(r't_ms=(\d+)', karst.log()).group(1)} ms")
+        resident_kib = int(re.search(r"VmRSS:.*?(\d+)", status).group(1))
+        table.row("resident memory", f"{resident_kib / 1024:.0f} MiB")
+        table.row("start to READY", f"{karst.ready.group(1)} ms")
 
 
 def bench_sizes(bench, table):
@@ -205,32 +207,28 @@ def bench_sizes(bench, table):
 
 # ---- the appliance ----
 
-def bench_appliance(bench, table, make):
-    """Boots by `make run-direct` and asks at its console; what it says of itself is the figure."""
+def bench_appliance(bench, table):
+    """Boots the kernel directly and asks at the console; what the appliance says of itself is the figure."""
     table.heading("Appliance in QEMU, kernel and initramfs loaded directly")
-    ours, theirs = socket.socketpair()
-    process = subprocess.Popen(make + ["run-direct", f"PORT={free_port()}"], cwd=TOP, stdin=theirs, stdout=theirs,
-                               stderr=subprocess.STDOUT)
-    theirs.close()
-    console = Console(ours, bench.folder / "appliance.log")
+    folder = bench.new_folder()
+    path = folder / "console"
+    process = spawn(qemu.command(bench.out, folder=folder, forward={}, serial=f"unix:{path},server=on,wait=on",
+                                 reboot=False), folder / "qemu.log")
+    wait_for("the console's socket", path.exists, process)
+    console = Console.unix(path, folder / "console.log")
     try:
         ready = console.expect(r"READY t_ms=(\d+)([^\r\n]*)", 180)
         table.row("kernel start to READY", f"{ready.group(1)} ms", ready.group(2).strip())
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
-        for command in ("reactor show", "memory show"):
-            mark = console.mark()
-            console.send(f"{command} | json\r")
-            answer = console.expect(r'\{"ok":.*\}', 60, since=mark).group(0)
-            for row in re.findall(r"\{[^{}]*\}", answer):
-                values = dict(re.findall(r'"(\w+)":"?([^",}]*)', row))
-                if command == "reactor show":
-                    table.row(f"idle: CPU of reactor {values.get('reactor')}", f"{values.get('cpu', '?')} %")
+        console.send("reactor show | json\r")
+        for row in re.findall(r"\{[^{}]*\}", console.expect(r'"rows":\[(.*)\]', 60).group(1)):
+            values = json.loads(row)
+            table.row(f"idle: CPU of reactor {values['reactor']}", f"{values['cpu']:.2f} %", "for 5 s")
         console.send("system poweroff\r")
-        console.wait_closed(60)
+        process.wait(60)
     finally:
-        if process.poll() is None:
-            process.terminate()
+        process.kill()
         process.wait()
 
 
@@ -239,17 +237,15 @@ def main():
     parser.add_argument("--out", type=Path, default=TOP / "out")
     parser.add_argument("--quick", action="store_true", help="shorter runs, rougher figures")
     parser.add_argument("--only", choices=("counts", "rates", "idle", "sizes", "appliance"), action="append")
-    parser.add_argument("--make", default="make", help="how to call make for the appliance")
     options = parser.parse_args()
     table = Table()
-    parts = {"counts": bench_counts, "rates": bench_rates, "idle": bench_idle, "sizes": bench_sizes}
+    parts = {"counts": bench_counts, "rates": bench_rates, "idle": bench_idle, "sizes": bench_sizes,
+             "appliance": bench_appliance}
     with tempfile.TemporaryDirectory(prefix="karst-bench-") as folder:
         bench = Bench(options.out.resolve(), Path(folder), options.quick)
         for name, part in parts.items():
             if not options.only or name in options.only:
                 part(bench, table)
-        if not options.only or "appliance" in options.only:
-            bench_appliance(bench, table, options.make.split())
 
 
 if __name__ == "__main__":
