@@ -27,7 +27,8 @@ $(out)/gen/build.S: FORCE $(startup-script)
 	$(Q)if [ $(startup-script) -nt $@ ]; then touch $@; fi
 
 FWCC = $(out)/deps/musl/bin/musl-gcc
-fw-flags = $(common-flags) -O2 -ffunction-sections -fdata-sections -fno-pie -fno-asynchronous-unwind-tables
+fw-flags = $(common-flags) -O2 -ffunction-sections -fdata-sections -fno-pie -fno-asynchronous-unwind-tables \
+	-fno-canonical-system-headers -ffile-prefix-map=$(BUILT_DIR)/=
 # The processor is checked by code that runs on any of them.
 fw-march = $(if $(filter boot/init% boot/cpu%,$(1)),-march=x86-64,-march=x86-64-v2)
 fw-dpdk-flags := -isystem $(out)/deps/dpdk/include -include rte_config.h -DALLOW_INTERNAL_API -DALLOW_EXPERIMENTAL_API

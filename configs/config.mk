@@ -5,8 +5,10 @@
 
 kconfigs := Kconfig $(wildcard */Kconfig */*/Kconfig)
 KCONFIG_CONFIG ?= .config
-config-file := $(or $(wildcard $(KCONFIG_CONFIG)),$(if $(filter .config,$(KCONFIG_CONFIG)),configs/qemu_x86_64_defconfig,$(error \
-	KCONFIG_CONFIG=$(KCONFIG_CONFIG): no such file)))
+config-file := $(or $(wildcard $(KCONFIG_CONFIG)),$(if $(filter .config,$(KCONFIG_CONFIG)),configs/qemu_x86_64_defconfig))
+ifneq ($(needs-config),)
+$(if $(config-file),,$(error KCONFIG_CONFIG=$(KCONFIG_CONFIG): no such file))
+endif
 export KCONFIG_CONFIG
 export srctree := $(top)
 kconfig = $(PYTHON) -m

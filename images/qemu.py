@@ -148,7 +148,7 @@ def command(out, boot="direct", memory_mib=1024, cpus=2, accel=None, drives=None
     forward = {NVME_PORT: NVME_PORT} if forward is None else forward
     arguments = [QEMU, "-name", "karst", "-M", "q35,kernel-irqchip=split", *accel_arguments(accel, images / "bzImage"),
                  "-smp", str(cpus), "-m", str(memory_mib), "-nodefaults", "-no-user-config", "-display", "none",
-                 "-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"]
+                 "-device", "intel-iommu,intremap=on,caching-mode=on"]
     arguments += boot_arguments(boot, images, folder, append, disk)
     for index, (path, block_bytes) in enumerate(default_drives(folder) if drives is None else drives):
         arguments += nvme_arguments(index, path, block_bytes)

@@ -28,6 +28,6 @@ line "disk image" "$images/disk.img"
 printf '%-28s %10d\n' "disk image, on disk" $(($(stat -c %b "$images/disk.img") * 512))
 echo
 echo "Largest parts of karst:"
-nm --size-sort -r -S "$out/karst" | awk '{ print strtonum("0x" $2), $4 }' | head -15 | awk '{ printf "  %9d  %s\n", $1, $2 }'
+nm --size-sort -r -S -t d "$out/karst" | awk 'NR <= 15 { printf "  %9d  %s\n", $2, $4 }'
 size "$out/karst"
 exit $failed
