@@ -15,7 +15,7 @@
 
 #include "core/base/util.h"
 
-enum { COLUMNS_MIN = 20 };
+enum { COLUMNS_MIN = 20, COLUMNS_MAX = 512 };
 
 /* ---- characters ---- */
 
@@ -91,7 +91,7 @@ static size_t prompt_text(const struct line *line, char *buf, size_t buf_bytes)
 
 static unsigned columns_of(const struct line *line)
 {
-	return MAX(line->columns, (unsigned)COLUMNS_MIN);
+	return MIN(MAX(line->columns, (unsigned)COLUMNS_MIN), (unsigned)COLUMNS_MAX);
 }
 
 /* Draws all; what was there before is covered. */
@@ -110,6 +110,10 @@ static void line_draw(struct line *line)
 		line->first = line->cursor;
 	for (end = line->cursor; end > line->first && room_left > 1; room_left--)
 		end = prev_of(line, end);
+	/* past the edge it goes on at two thirds, not to be drawn anew for each character */
+	if (end > line->first)
+		for (end = line->cursor, room_left = room * 2 / 3; room_left > 0; room_left--)
+			end = prev_of(line, end);
 	line->first = end;
 	while (end < line->len && cells(line->text + line->first, end - line->first) < room)
 		end = next_of(line, end);

@@ -38,7 +38,7 @@ void session_write(struct console_session *s, const char *text, size_t len)
 	}
 	if (len > 0) {
 		s->port->write(s->port, text, len);
-		s->at_left = text[len - 1] == '\n';
+		s->at_left = text[len - 1] == '\n' || text[len - 1] == '\r';
 	}
 }
 

@@ -240,7 +240,7 @@ static int top_run(struct cmd_ctx *ctx)
 {
 	/* the other screen, without a cursor, lines cut at the edge; and back */
 	static const char enter[] = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
-	static const char leave[] = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+	static const char leave[] = "\x1b[?7h\x1b[?25h\x1b[?1049l\r";
 	struct top *t = calloc(1, sizeof(*t));
 	int key = 0;
 
