@@ -159,7 +159,7 @@ static void *ping_send(void *arg)
 {
 	struct msg msg;
 
-	for (unsigned i = 0; i < PINGS; i++) {
+	for (unsigned i = 0; i < PINGS && !late; i++) {
 		/* between nothing and twice the time after which it sleeps */
 		uint64_t begin = clock_now_us(), pause = i * 7919 % (2 * config.idle_spin_us + 1);
 		uint64_t sent;
