@@ -58,10 +58,11 @@ void *dma_alloc(size_t len, size_t align)
 
 void dma_free(void *va)
 {
-	struct block_head *head = (struct block_head *)va - 1;
+	struct block_head *head;
 
 	if (!va)
 		return;
+	head = (struct block_head *)va - 1;
 	__atomic_sub_fetch(&plain.used_bytes, head->len, __ATOMIC_RELAXED);
 	free(head->memory);
 }

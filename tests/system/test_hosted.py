@@ -114,7 +114,7 @@ def test_ctl_without_a_karst_fails_and_names_the_socket(binary, tmp_path):
     missing = tmp_path / "nobody.sock"
     done = subprocess.run([binary, "ctl", "-s", missing, "system", "version"], text=True,
                           capture_output=True, timeout=60, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert str(missing) in done.stdout + done.stderr
 
 
@@ -132,16 +132,23 @@ def test_version_and_help_need_no_karst(binary):
     ("disk creat ram r1 size=1M", "creat"),
     ("namespace add nqn.2026-01.io.karst.test:none disk=r0", "nqn.2026-01.io.karst.test:none"),
 ])
-def test_script_with_a_wrong_line_ends_a_hosted_karst_naming_file_and_line(binary, tmp_path, line,
-                                                                          name):
-    script = tmp_path / "wrong.rc"
-    script.write_text(f"disk create ram r0 size=1M\n\n{line}\ndisk create ram r2 size=1M\n")
-    done = subprocess.run([binary, "-f", script, "-s", tmp_path / "s", "--no-huge"], text=True,
+def test_wrong_line_of_the_script_is_told_with_file_and_line_and_the_rest_goes_on(
+        binary, tmp_path, line, name):
+    script = f"disk create ram r0 size=1M\n\n{line}\ndisk create ram r2 size=1M\n"
+    with Karst(binary, tmp_path, script) as karst:
+        assert "failed=1" in karst.ready.group()
+        told = [row["text"] for row in karst.ctl("log show") if row["level"] == "error"]
+        assert len(told) == 1 and "startup.rc:3" in told[0] and name in told[0], told
+        assert karst.ctl("system boot")[0]["commands_failed"] == 1
+        assert {"r0", "r2"} <= {row["name"] for row in karst.ctl("disk list")}
+
+
+def test_script_that_is_not_there_ends_a_hosted_karst(binary, tmp_path):
+    missing = tmp_path / "missing.rc"
+    done = subprocess.run([binary, "-f", missing, "-s", tmp_path / "s", "--no-huge"], text=True,
                           capture_output=True, timeout=60, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said
-    assert "wrong.rc:3" in said and name in said
-    assert "READY" not in said
+    assert done.returncode == 1 and str(missing) in done.stdout + done.stderr
+    assert "READY" not in done.stdout
 
 
 def test_idle_karst_burns_less_than_a_tenth_of_a_second_in_five(karst, figure):
