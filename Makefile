@@ -13,6 +13,8 @@ SHELL := /bin/bash
 .SUFFIXES:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables
+# As many jobs as CPUs, unless -j says otherwise.
+MAKEFLAGS += -j$(shell nproc)
 
 O ?= out
 V ?= 0

@@ -10,6 +10,7 @@ the pins come from; /etc/apt is read and never changed. When the mirror no longe
 newest one whose name matches SERIES (a regular expression) is taken and said so: apt has checked its signature.
 """
 import argparse
+import fcntl
 import glob
 import hashlib
 import os
@@ -94,9 +95,15 @@ class Apt:
         done = subprocess.run([program, "-c", self.config, *arguments], capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 
-    def update(self, force=False):
-        if not force and os.path.exists(self.stamp) and time.time() - os.path.getmtime(self.stamp) < LISTS_FRESH_S:
-            return
+    def update(self):
+        """Reads the package lists when they are old; of several at once the first does it."""
+        os.makedirs(self.folder, exist_ok=True)
+        with open(os.path.join(self.folder, "lock"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.path.exists(self.stamp) or time.time() - os.path.getmtime(self.stamp) > LISTS_FRESH_S:
+                self.update_lists()
+
+    def update_lists(self):
         self.configure()
         print("deps: reading the package lists of the mirror", file=sys.stderr)
         code, out, err = self.run("apt-get", "update", "-q")
