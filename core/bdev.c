@@ -10,6 +10,7 @@
 #include "core/bdev.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "core/dma.h"
 
 static struct list bdevs = LIST_INIT(bdevs);
+static char machine_id[BDEV_TEXT_BYTES];
 
 /* ---- channels ---- */
 
@@ -79,6 +81,9 @@ static void chan_close_task(void *arg)
 		return;
 	ASSERT_MSG(chan->inflight == 0, "bdev %s: closed with %u io in flight on reactor %u",
 		   bdev->name, chan->inflight, chan->reactor);
+	/* The word that the lock is released may still be on its way to the last compare-write. */
+	while (chan->ctl->lock_req.bdev)
+		task_yield();
 	if (bdev->ops->chan_close)
 		bdev->ops->chan_close(chan);
 	bdev->chan[chan->reactor] = NULL;
@@ -143,6 +148,26 @@ static const char *what_is_wrong(const struct bdev *bdev)
 	return NULL;
 }
 
+/*
+ * Hosts take two namespaces with one UUID for the same: a disk without a serial number gets the
+ * machine's identity into its.
+ */
+static void machine_id_read(void)
+{
+	static const char *const paths[] = { "/etc/machine-id", "/sys/class/dmi/id/product_uuid" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(paths) && !machine_id[0]; i++) {
+		FILE *f = fopen(paths[i], "re");
+
+		if (!f)
+			continue;
+		if (!fgets(machine_id, sizeof(machine_id), f))
+			machine_id[0] = '\0';
+		machine_id[strcspn(machine_id, "\n")] = '\0';
+		fclose(f);
+	}
+}
+
 static void derive(struct bdev *bdev)
 {
 	char text[2 * BDEV_TEXT_BYTES + BDEV_NAME_BYTES] = "";
@@ -160,10 +185,9 @@ static void derive(struct bdev *bdev)
 	if (!uuid_is_nil(&bdev->uuid))
 		return;
 	/* Each part with its NUL: "a" "bc" and "ab" "c" are two. */
-	memcpy(text, bdev->serial, strnlen(bdev->serial, BDEV_TEXT_BYTES - 1));
+	snprintf(text, sizeof(text), "%s", bdev->serial[0] ? bdev->serial : machine_id);
 	len = strlen(text) + 1;
-	memcpy(text + len, bdev->name, strlen(bdev->name));
-	len += strlen(bdev->name) + 1;
+	len += snprintf(text + len, sizeof(text) - len, "%s", bdev->name) + 1;
 	bdev->uuid = uuid_from_name(bdev->driver, text, len);
 }
 
@@ -409,6 +433,7 @@ void bdev_stats_clear(struct bdev *bdev)
 
 int bdev_init(void)
 {
+	machine_id_read();
 	return bdev_bounce_init();
 }
 
