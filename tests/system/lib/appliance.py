@@ -86,6 +86,10 @@ class Appliance:
                 self.agent = Agent(folder / "saboteur", folder / "saboteur.log", "saboteur")
             if ready:
                 self.wait_ready()
+        except AssertionError as error:
+            self.vm.kill()
+            raise AssertionError(f"{error}\nQEMU: {self.vm.log_path.read_text()}\nconsole: "
+                                 f"{self.log_path.read_text(errors='replace')[-2000:]}") from None
         except BaseException:
             self.vm.kill()
             raise
