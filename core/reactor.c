@@ -36,7 +36,7 @@ enum {
 	SLEEP_US_MAX = 1000 * 1000,
 	TIMER_SLACK_NS = 5000,
 	STACK_BYTES = 1024 * 1024,
-	TRACE_SHOWN = 48,
+	TRACE_SHOWN = 32,
 };
 
 __thread struct reactor *reactor_current;

@@ -371,7 +371,7 @@ static void test_running_out_of_stack_is_named(void **state)
 static void die_with_long_log(void)
 {
 	for (unsigned i = 0; i < 100; i++)
-		log_error("%0200u", i);
+		log_error("%0239u", i);
 	panic("much to say");
 }
 
