@@ -287,6 +287,7 @@ static int boot_prepare(void)
 	int fd, rc;
 
 	boot.main_ns = boot_ns();
+	karst_run.version = build_version;
 	panic_init();
 	clock_init();
 	if (karst_run.appliance) {

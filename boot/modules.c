@@ -16,6 +16,7 @@
 #include "drivers/sock/sock.h"
 #include "drivers/uring/uring.h"
 #include "karst/autoconf.h"
+#include "targets/nvmf/module.h"
 
 const struct module modules[] = {
 	{ "buf", buf_init, buf_fini },
@@ -37,6 +38,12 @@ const struct module modules[] = {
 #endif
 #ifdef CONFIG_DRIVER_NVME
 	{ "nvme", nvme_init, nvme_fini, nvme_cmds, nvme_config },
+#endif
+#ifdef CONFIG_NVMF_TARGET
+	{ "nvmf", nvmf_module_init, nvmf_module_fini, nvmf_cmds, nvmf_config },
+#endif
+#ifdef CONFIG_NVMF_TCP
+	{ "nvmf-tcp", nvmf_tcp_init, nvmf_tcp_fini },
 #endif
 	{ "console", console_init, console_fini },
 	{ 0 },

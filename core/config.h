@@ -38,6 +38,7 @@ struct karst_run {
 	const char *state_path;         /* hosted: where `config save` writes; NULL: nowhere */
 	const char *socket_path;        /* console socket; NULL: none */
 	const char *script_path;        /* -f */
+	const char *version;            /* of the build; NULL: unknown */
 };
 
 extern struct karst_run karst_run;

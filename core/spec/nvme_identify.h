@@ -105,6 +105,7 @@ enum nvme_sgls {
 	NVME_SGLS_SUPPORTED = 1 << 0,           /* no alignment needed */
 	NVME_SGLS_KEYED = 1 << 2,
 	NVME_SGLS_BIT_BUCKET = 1 << 16,
+	NVME_SGLS_LONGER = 1 << 18,             /* SGL length above the data length is fine */
 	NVME_SGLS_OFFSET = 1 << 20,             /* address as offset: in-capsule data */
 	NVME_SGLS_TRANSPORT = 1 << 21,          /* Transport SGL Data Block */
 };

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Console: the table of the target's commands and their arguments. */
+#include "targets/nvmf/cmd.h"
+
+#include "core/cmd.h"
+#include "core/spec/nvmf.h"
+#include "targets/nvmf/module.h"
+
+#define ARG_NQN { \
+	"NQN", CMD_NAME, .required = true, .help = "name of the subsystem", \
+	.complete = nvmf_complete_subsystem, \
+}
+#define ARG_SESSION { \
+	"SESSION", CMD_NAME, .required = true, .help = "session, as in session list", \
+	.complete = nvmf_complete_session, \
+}
+
+static const struct cmd_arg subsystem_create_args[] = {
+	{ "NQN", CMD_NAME, .required = true, .help = "its name: nqn.…" },
+	{ "serial", CMD_TEXT, .keyed = true, .help = "serial number that hosts see" },
+	{ "model", CMD_TEXT, .keyed = true, .help = "model that hosts see" },
+	{ "allow-any", CMD_FLAG, .help = "any host may connect" },
+	{ 0 },
+};
+
+static const struct cmd_arg subsystem_delete_args[] = {
+	ARG_NQN,
+	{ "force", CMD_FLAG, .help = "disconnect its hosts" },
+	{ 0 },
+};
+
+static const struct cmd_arg subsystem_args[] = { ARG_NQN, { 0 } };
+
+static const struct cmd_arg namespace_add_args[] = {
+	ARG_NQN,
+	{ "disk", CMD_NAME, .keyed = true, .required = true, .help = "disk to serve",
+	  .complete = cmd_complete_disk },
+	{ "nsid", CMD_U64, .keyed = true, .help = "namespace identifier; the next free one",
+	  .min = 1, .max = 1024 },
+	{ "uuid", CMD_UUID, .keyed = true, .help = "UUID that hosts see; the disk's" },
+	{ "nguid", CMD_UUID, .keyed = true, .help = "NGUID that hosts see; the disk's" },
+	{ 0 },
+};
+
+static const struct cmd_arg namespace_remove_args[] = {
+	ARG_NQN,
+	{ "NSID", CMD_U64, .required = true, .help = "namespace identifier", .min = 1,
+	  .max = 1024 },
+	{ 0 },
+};
+
+static const struct cmd_arg host_args[] = {
+	ARG_NQN,
+	{ "HOSTNQN", CMD_NAME, .required = true, .help = "name of the host" },
+	{ 0 },
+};
+
+static const char *const transports[] = { "tcp", "rdma", NULL };
+
+static const struct cmd_arg listener_args[] = {
+	{ "NQN", CMD_NAME, .required = true, .help = "name of the subsystem, or discovery",
+	  .complete = nvmf_complete_subsystem },
+	{ "transport", CMD_CHOICE, .keyed = true, .required = true, .help = "how hosts connect",
+	  .choices = transports },
+	{ "address", CMD_ADDR, .keyed = true, .required = true,
+	  .help = "own address; 0.0.0.0 or :: for all" },
+	{ "port", CMD_U64, .keyed = true, .help = "TCP port; 4420", .min = 1, .max = 65535 },
+	{ 0 },
+};
+
+static const struct cmd_arg session_args[] = { ARG_SESSION, { 0 } };
+
+const struct cmd nvmf_cmds[] = {
+	{ "subsystem", "create", "Make a subsystem that hosts can connect to",
+	  subsystem_create_args, nvmf_cmd_subsystem_create },
+	{ "subsystem", "delete", "Delete a subsystem", subsystem_delete_args,
+	  nvmf_cmd_subsystem_delete },
+	{ "subsystem", "list", "List the subsystems", NULL, nvmf_cmd_subsystem_list },
+	{ "subsystem", "show", "Show a subsystem", subsystem_args, nvmf_cmd_subsystem_show },
+	{ "namespace", "add", "Serve a disk as a namespace", namespace_add_args,
+	  nvmf_cmd_namespace_add },
+	{ "namespace", "remove", "Take a namespace away", namespace_remove_args,
+	  nvmf_cmd_namespace_remove },
+	{ "namespace", "list", "List the namespaces", NULL, nvmf_cmd_namespace_list },
+	{ "listener", "add", "Offer a subsystem on an address", listener_args,
+	  nvmf_cmd_listener_add },
+	{ "listener", "remove", "Offer it there no more", listener_args,
+	  nvmf_cmd_listener_remove },
+	{ "listener", "list", "List where subsystems are offered", NULL,
+	  nvmf_cmd_listener_list },
+	{ "host", "allow", "Let a host connect", host_args, nvmf_cmd_host_allow },
+	{ "host", "deny", "Let it no more, and disconnect it", host_args, nvmf_cmd_host_deny },
+	{ "host", "list", "List who may connect", NULL, nvmf_cmd_host_list },
+	{ "session", "list", "List the connected hosts", NULL, nvmf_cmd_session_list },
+	{ "session", "show", "Show the queues of a session", session_args,
+	  nvmf_cmd_session_show },
+	{ "session", "close", "Disconnect a host", session_args, nvmf_cmd_session_close },
+	{ 0 },
+};

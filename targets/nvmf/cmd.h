@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The target's console commands: handlers by file, and what they share. */
+#ifndef NVMF_CMD_H
+#define NVMF_CMD_H
+
+struct cmd_complete;
+struct cmd_ctx;
+struct nvmf_subsystem;
+
+/* cmd_subsystem.c */
+/* The one that argument NQN names; NULL after an error message. */
+struct nvmf_subsystem *nvmf_cmd_subsystem(struct cmd_ctx *ctx);
+/* An error for the discovery subsystem, else 0. */
+int nvmf_cmd_fixed(struct cmd_ctx *ctx, const struct nvmf_subsystem *subsys);
+void nvmf_complete_subsystem(struct cmd_complete *c);
+int nvmf_cmd_subsystem_create(struct cmd_ctx *ctx);
+int nvmf_cmd_subsystem_delete(struct cmd_ctx *ctx);
+int nvmf_cmd_subsystem_list(struct cmd_ctx *ctx);
+int nvmf_cmd_subsystem_show(struct cmd_ctx *ctx);
+int nvmf_cmd_host_allow(struct cmd_ctx *ctx);
+int nvmf_cmd_host_deny(struct cmd_ctx *ctx);
+int nvmf_cmd_host_list(struct cmd_ctx *ctx);
+
+/* cmd_namespace.c */
+int nvmf_cmd_namespace_add(struct cmd_ctx *ctx);
+int nvmf_cmd_namespace_remove(struct cmd_ctx *ctx);
+int nvmf_cmd_namespace_list(struct cmd_ctx *ctx);
+
+/* cmd_listener.c */
+int nvmf_cmd_listener_add(struct cmd_ctx *ctx);
+int nvmf_cmd_listener_remove(struct cmd_ctx *ctx);
+int nvmf_cmd_listener_list(struct cmd_ctx *ctx);
+
+/* cmd_session.c */
+void nvmf_complete_session(struct cmd_complete *c);
+int nvmf_cmd_session_list(struct cmd_ctx *ctx);
+int nvmf_cmd_session_show(struct cmd_ctx *ctx);
+int nvmf_cmd_session_close(struct cmd_ctx *ctx);
+
+#endif

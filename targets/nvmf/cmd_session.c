@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Console: session. A session is a controller: a host connected to a subsystem. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/cmd.h"
+#include "targets/nvmf/cmd.h"
+#include "targets/nvmf/nvmf.h"
+
+static void session_name(const struct nvmf_ctrl *ctrl, char text[16])
+{
+	snprintf(text, 16, "s%u", ctrl->session);
+}
+
+void nvmf_complete_session(struct cmd_complete *c)
+{
+	char name[16];
+
+	for (struct nvmf_ctrl *ctrl = nvmf_ctrl_next(NULL); ctrl; ctrl = nvmf_ctrl_next(ctrl)) {
+		session_name(ctrl, name);
+		cmd_offer(c, name);
+	}
+}
+
+static struct nvmf_ctrl *session_find(struct cmd_ctx *ctx)
+{
+	const char *want = cmd_str(ctx, "SESSION");
+	char name[16];
+
+	for (struct nvmf_ctrl *ctrl = nvmf_ctrl_next(NULL); ctrl; ctrl = nvmf_ctrl_next(ctrl)) {
+		session_name(ctrl, name);
+		if (strcmp(name, want) == 0)
+			return ctrl;
+	}
+	cmd_fail(ctx, -ENOENT, "session %s: there is none; session list shows them", want);
+	return NULL;
+}
+
+int nvmf_cmd_session_list(struct cmd_ctx *ctx)
+{
+	char name[16], peer[ADDR_TEXT_BYTES];
+
+	for (struct nvmf_ctrl *ctrl = nvmf_ctrl_next(NULL); ctrl; ctrl = nvmf_ctrl_next(ctrl)) {
+		session_name(ctrl, name);
+		peer[0] = 0;
+		if (ctrl->admin)
+			addr_format(&ctrl->admin->peer_addr, peer);
+		cmd_row(ctx);
+		cmd_col(ctx, "session", "%s", name);
+		cmd_col(ctx, "subsystem", "%s",
+			ctrl->subsys->discovery ? "discovery" : ctrl->subsys->nqn);
+		cmd_col(ctx, "host", "%s", ctrl->hostnqn);
+		cmd_col(ctx, "address", "%s", peer);
+		cmd_col(ctx, "transport", "%s", ctrl->admin ? ctrl->admin->ops->name : "");
+		cmd_col_u64(ctx, "cntlid", ctrl->cntlid);
+		cmd_col_u64(ctx, "queues", ctrl->queue_count);
+		cmd_col(ctx, "state", "%s", ctrl->dying ? "closing" :
+			ctrl->csts & NVME_CSTS_RDY ? "ready" : "disabled");
+	}
+	return 0;
+}
+
+static void session_queue_row(struct cmd_ctx *ctx, const struct nvmf_queue *queue)
+{
+	char peer[ADDR_TEXT_BYTES];
+
+	addr_format_port(&queue->peer_addr, peer);
+	cmd_row(ctx);
+	cmd_col_u64(ctx, "queue", queue->qid);
+	cmd_col(ctx, "peer", "%s", peer);
+	cmd_col_u64(ctx, "reactor", queue->reactor);
+	cmd_col_u64(ctx, "depth", queue->sqsize + 1u);
+	cmd_col_bool(ctx, "flow", queue->sq_flow);
+	cmd_col_u64(ctx, "executing", queue->executing);
+	cmd_col_u64(ctx, "commands", queue->commands);
+	cmd_col_u64(ctx, "errors", queue->errors);
+}
+
+int nvmf_cmd_session_show(struct cmd_ctx *ctx)
+{
+	struct nvmf_ctrl *ctrl = session_find(ctx);
+	struct nvmf_queue *queue;
+
+	if (!ctrl)
+		return -ENOENT;
+	if (ctrl->admin)
+		session_queue_row(ctx, ctrl->admin);
+	list_for_each(queue, &ctrl->queues, link)
+		session_queue_row(ctx, queue);
+	return 0;
+}
+
+int nvmf_cmd_session_close(struct cmd_ctx *ctx)
+{
+	struct nvmf_ctrl *ctrl = session_find(ctx);
+
+	if (!ctrl)
+		return -ENOENT;
+	nvmf_ctrl_kill(ctrl, "closed by the operator");
+	return 0;
+}

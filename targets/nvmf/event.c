@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Asynchronous events (base 2.0c 5.2): requests held for a controller, and the events that end
+ * them. An event is sent once and then masked until its log page is read; one that finds no held
+ * request waits for one. All on reactor 0.
+ */
+#include "targets/nvmf/nvmf.h"
+
+#include <string.h>
+
+static const struct {
+	uint32_t enable;                /* bit of AEC */
+	uint32_t dw0;
+} events[NVMF_EVENT_COUNT] = {
+	[NVMF_EVENT_NS_CHANGED] = {
+		NVME_OAES_NS_CHANGED,
+		NVME_AER_NOTICE | NVME_AER_NOTICE_NS_CHANGED << NVME_AER_INFO_SHIFT |
+			NVME_LID_CHANGED_NS << NVME_AER_LID_SHIFT,
+	},
+	[NVMF_EVENT_DISCOVERY] = {
+		(uint32_t)NVME_OAES_DISCOVERY,
+		NVME_AER_NOTICE | NVME_AER_NOTICE_DISCOVERY << NVME_AER_INFO_SHIFT |
+			NVME_LID_DISCOVERY << NVME_AER_LID_SHIFT,
+	},
+};
+
+static void event_flush(struct nvmf_ctrl *ctrl)
+{
+	for (unsigned i = 0; i < NVMF_EVENT_COUNT && ctrl->aer_count; i++) {
+		struct nvmf_req *req;
+
+		if (!(ctrl->events_pending & 1u << i))
+			continue;
+		ctrl->events_pending &= ~(1u << i);
+		ctrl->events_masked |= 1u << i;
+		req = ctrl->aer[--ctrl->aer_count];
+		req->dw0 = events[i].dw0;
+		nvmf_req_done(req, 0);
+	}
+}
+
+void nvmf_event_request(struct nvmf_ctrl *ctrl, struct nvmf_req *req)
+{
+	if (ctrl->aer_count == NVMF_AER_MAX) {
+		nvmf_req_done(req, NVME_SC_AER_LIMIT | NVME_STATUS_DNR);
+		return;
+	}
+	ctrl->aer[ctrl->aer_count++] = req;
+	event_flush(ctrl);
+}
+
+void nvmf_event_raise(struct nvmf_ctrl *ctrl, enum nvmf_event event)
+{
+	if (ctrl->dying || !(ctrl->aec & events[event].enable) ||
+	    (ctrl->events_masked & 1u << event))
+		return;
+	ctrl->events_pending |= 1u << event;
+	event_flush(ctrl);
+}
+
+void nvmf_event_read(struct nvmf_ctrl *ctrl, enum nvmf_event event)
+{
+	ctrl->events_masked &= ~(1u << event);
+	ctrl->events_pending &= ~(1u << event);
+}
+
+void nvmf_event_drop(struct nvmf_ctrl *ctrl, uint16_t status)
+{
+	while (ctrl->aer_count)
+		nvmf_req_done(ctrl->aer[--ctrl->aer_count], status);
+}
+
+bool nvmf_event_abort(struct nvmf_ctrl *ctrl, uint16_t cid)
+{
+	for (unsigned i = 0; i < ctrl->aer_count; i++) {
+		struct nvmf_req *req = ctrl->aer[i];
+
+		if (le16_get(req->sqe.cid) != cid)
+			continue;
+		ctrl->aer[i] = ctrl->aer[--ctrl->aer_count];
+		nvmf_req_done(req, NVME_SC_ABORT_REQUESTED);
+		return true;
+	}
+	return false;
+}
+
+static void event_changed_add(struct nvmf_ctrl *ctrl, uint32_t nsid)
+{
+	unsigned at = 0, max = ARRAY_SIZE(ctrl->changed);
+
+	if (ctrl->changed_count > max)
+		return;
+	while (at < ctrl->changed_count && ctrl->changed[at] < nsid)
+		at++;
+	if (at < ctrl->changed_count && ctrl->changed[at] == nsid)
+		return;
+	if (ctrl->changed_count == max) {
+		ctrl->changed_count = max + 1;
+		return;
+	}
+	memmove(&ctrl->changed[at + 1], &ctrl->changed[at],
+		(ctrl->changed_count - at) * sizeof(ctrl->changed[0]));
+	ctrl->changed[at] = nsid;
+	ctrl->changed_count++;
+}
+
+void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid)
+{
+	struct nvmf_ctrl *ctrl;
+
+	list_for_each(ctrl, &subsys->ctrls, link) {
+		event_changed_add(ctrl, nsid);
+		nvmf_event_raise(ctrl, NVMF_EVENT_NS_CHANGED);
+	}
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Set Features and Get Features (base 2.0c 5.15, 5.27): a table with what each feature is, how it
+ * is read and how it is changed. Nothing can be saved.
+ */
+#include "targets/nvmf/nvmf.h"
+
+#include <string.h>
+
+#include "core/config.h"
+
+enum {
+	FEATURE_CHANGEABLE = 1 << 0,
+	FEATURE_DISCOVERY = 1 << 1,     /* discovery controllers have it too */
+	SUPPORTED_CHANGEABLE = 1 << 2,
+	TEMPERATURE_VALUE = 0xffff,
+	TEMPERATURE_SELECT_SHIFT = 16,
+	TEMPERATURE_UNDER = 1 << 20,
+	TEMPERATURE_DEFAULT_OVER = 0xffff,
+};
+
+struct feature {
+	uint8_t fid;
+	unsigned flags;
+	uint32_t data_len;
+	uint32_t dflt;
+	/* Fills req->dw0, or the data; an NVMe status. */
+	uint16_t (*get)(struct nvmf_req *req, struct nvmf_ctrl *ctrl);
+	uint16_t (*set)(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11);
+};
+
+static uint16_t arbitration_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	req->dw0 = ctrl->arbitration;
+	return 0;
+}
+
+static uint16_t arbitration_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	ctrl->arbitration = cdw11;
+	return 0;
+}
+
+/* One power state. */
+static uint16_t power_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	(void)ctrl;
+	req->dw0 = 0;
+	return 0;
+}
+
+static uint16_t power_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	(void)ctrl;
+	return cdw11 & 0x1f ? NVME_SC_INVALID_FIELD : 0;
+}
+
+static uint16_t temperature_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	uint32_t cdw11 = le32_get(req->sqe.cdw11);
+
+	if (cdw11 >> TEMPERATURE_SELECT_SHIFT & 15)
+		return NVME_SC_INVALID_FIELD;
+	req->dw0 = ctrl->temperature[cdw11 & TEMPERATURE_UNDER ? 1 : 0];
+	return 0;
+}
+
+static uint16_t temperature_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	uint32_t select = cdw11 >> TEMPERATURE_SELECT_SHIFT & 15;
+
+	(void)req;
+	if (select != 0 && select != 15)
+		return NVME_SC_INVALID_FIELD;
+	ctrl->temperature[cdw11 & TEMPERATURE_UNDER ? 1 : 0] = cdw11 & TEMPERATURE_VALUE;
+	return 0;
+}
+
+static uint16_t error_recovery_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	req->dw0 = ctrl->error_recovery;
+	return 0;
+}
+
+static uint16_t error_recovery_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	ctrl->error_recovery = cdw11 & 0xffff;
+	return 0;
+}
+
+/* The caches are the disks' own and stay on. */
+static uint16_t write_cache_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	(void)ctrl;
+	req->dw0 = 1;
+	return 0;
+}
+
+static uint32_t queues_value(const struct nvmf_ctrl *ctrl)
+{
+	return (ctrl->queues_granted - 1) | (ctrl->queues_granted - 1) << 16;
+}
+
+static uint16_t queues_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	req->dw0 = queues_value(ctrl);
+	return 0;
+}
+
+static uint16_t queues_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	uint32_t nsq = cdw11 & 0xffff, ncq = cdw11 >> 16;
+
+	if (nsq == 0xffff || ncq == 0xffff)
+		return NVME_SC_INVALID_FIELD;
+	if (ctrl->queue_count)
+		return NVME_SC_SEQUENCE_ERROR;
+	ctrl->queues_granted = MIN(MIN(nsq, ncq) + 1, config.nvmf_queues_max);
+	req->dw0 = queues_value(ctrl);
+	return 0;
+}
+
+static uint16_t atomicity_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	req->dw0 = ctrl->atomicity;
+	return 0;
+}
+
+static uint16_t atomicity_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	ctrl->atomicity = cdw11 & 1;
+	return 0;
+}
+
+static uint16_t aec_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	req->dw0 = ctrl->aec;
+	return 0;
+}
+
+static uint16_t aec_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	ctrl->aec = cdw11;
+	return 0;
+}
+
+static uint16_t kato_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	req->dw0 = ctrl->kato_ms;
+	return 0;
+}
+
+static uint16_t kato_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	nvmf_ctrl_kato_set(ctrl, cdw11);
+	return 0;
+}
+
+static uint16_t behavior_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	nvmf_req_emit(req, 0, 0, ctrl->host_behavior, sizeof(ctrl->host_behavior));
+	return 0;
+}
+
+static uint16_t behavior_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)cdw11;
+	nvmf_req_fetch(req, ctrl->host_behavior, sizeof(ctrl->host_behavior));
+	return 0;
+}
+
+static uint16_t hostid_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	/* over Fabrics only the 128-bit form: base 2.0c 5.27.1.25 */
+	if (!(le32_get(req->sqe.cdw11) & NVME_FEAT_HOSTID_EXHID))
+		return NVME_SC_INVALID_FIELD;
+	nvmf_req_emit(req, 0, 0, ctrl->hostid, sizeof(ctrl->hostid));
+	return 0;
+}
+
+/* Connect has set it. */
+static uint16_t hostid_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	(void)ctrl;
+	(void)cdw11;
+	return NVME_SC_SEQUENCE_ERROR;
+}
+
+static const struct feature features[] = {
+	{ NVME_FEAT_ARBITRATION, FEATURE_CHANGEABLE, 0, 0, arbitration_get, arbitration_set },
+	{ NVME_FEAT_POWER, FEATURE_CHANGEABLE, 0, 0, power_get, power_set },
+	{ NVME_FEAT_TEMPERATURE, FEATURE_CHANGEABLE, 0, TEMPERATURE_DEFAULT_OVER, temperature_get,
+	  temperature_set },
+	{ NVME_FEAT_ERROR_RECOVERY, FEATURE_CHANGEABLE, 0, 0, error_recovery_get,
+	  error_recovery_set },
+	{ NVME_FEAT_WRITE_CACHE, 0, 0, 1, write_cache_get, NULL },
+	{ NVME_FEAT_QUEUES, FEATURE_CHANGEABLE, 0, 0, queues_get, queues_set },
+	{ NVME_FEAT_WRITE_ATOMICITY, FEATURE_CHANGEABLE, 0, 0, atomicity_get, atomicity_set },
+	{ NVME_FEAT_AEC, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, aec_get, aec_set },
+	{ NVME_FEAT_KATO, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, kato_get, kato_set },
+	{ NVME_FEAT_HOST_BEHAVIOR, FEATURE_CHANGEABLE, 512, 0, behavior_get, behavior_set },
+	{ NVME_FEAT_HOSTID, 0, 16, 0, hostid_get, hostid_set },
+};
+
+static const struct feature *feature_find(const struct nvmf_req *req)
+{
+	uint8_t fid = (uint8_t)le32_get(req->sqe.cdw10);
+	bool discovery = req->queue->subsys->discovery;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
+		if (features[i].fid == fid)
+			return !discovery || (features[i].flags & FEATURE_DISCOVERY) ? &features[i]
+										     : NULL;
+	return NULL;
+}
+
+static unsigned feature_select(const struct nvmf_req *req)
+{
+	return le32_get(req->sqe.cdw10) >> NVME_FEAT_SEL_SHIFT & 7;
+}
+
+uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
+{
+	const struct feature *feature = feature_find(req);
+
+	if (!feature)
+		return NVME_SC_INVALID_FIELD;
+	if (le32_get(req->sqe.cdw10) & (uint32_t)NVME_FEAT_SV)
+		return NVME_SC_FEATURE_NOT_SAVEABLE;
+	if (!feature->set)
+		return NVME_SC_FEATURE_NOT_CHANGEABLE;
+	req->data_len = feature->data_len;
+	req->dir = feature->data_len ? NVMF_DIR_H2C : NVMF_DIR_NONE;
+	return 0;
+}
+
+void nvmf_feature_set_exec(struct nvmf_req *req)
+{
+	uint16_t status = feature_find(req)->set(req, req->queue->ctrl,
+						 le32_get(req->sqe.cdw11));
+
+	nvmf_req_done(req, status ? status | NVME_STATUS_DNR : 0);
+}
+
+uint16_t nvmf_feature_get_parse(struct nvmf_req *req)
+{
+	const struct feature *feature = feature_find(req);
+
+	if (!feature || feature_select(req) > NVME_FEAT_SEL_SUPPORTED)
+		return NVME_SC_INVALID_FIELD;
+	if (feature_select(req) != NVME_FEAT_SEL_SUPPORTED) {
+		req->data_len = feature->data_len;
+		req->dir = feature->data_len ? NVMF_DIR_C2H : NVMF_DIR_NONE;
+	}
+	return 0;
+}
+
+void nvmf_feature_get_exec(struct nvmf_req *req)
+{
+	const struct feature *feature = feature_find(req);
+	uint16_t status = 0;
+
+	nvmf_req_clear(req);
+	switch (feature_select(req)) {
+	case NVME_FEAT_SEL_CURRENT:
+		status = feature->get(req, req->queue->ctrl);
+		break;
+	case NVME_FEAT_SEL_SUPPORTED:
+		req->dw0 = feature->flags & FEATURE_CHANGEABLE ? SUPPORTED_CHANGEABLE : 0;
+		break;
+	default:                        /* nothing is saved, so saved is default */
+		req->dw0 = feature->dflt;
+	}
+	nvmf_req_done(req, status ? status | NVME_STATUS_DNR : 0);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Namespaces: a disk under an NSID of a subsystem. The table that the data path reads is immutable;
+ * a change publishes a new one, waits until no reactor reads the old one any more, and, when a
+ * namespace was taken away, until none of its requests is left, before the disk is closed. Nothing
+ * is paused. Changes of one subsystem come one at a time, under its lock.
+ */
+#include "targets/nvmf/nvmf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/log.h"
+#include "core/base/panic.h"
+#include "core/config.h"
+
+/* In a task, under the lock: NS (or nothing) becomes NSID's. */
+static int ns_publish(struct nvmf_subsystem *subsys, uint32_t nsid, struct nvmf_ns *ns)
+{
+	struct nvmf_ns_table *old = nvmf_ns_table(subsys), *table;
+	uint32_t nn = MAX(old->nn, nsid);
+
+	if (nsid == old->nn && !ns)     /* the table ends at its last namespace */
+		while (nn > 0 && (nn == nsid || !old->ns[nn - 1]))
+			nn--;
+	table = calloc(1, sizeof(*table) + nn * sizeof(table->ns[0]));
+	if (!table)
+		return -ENOMEM;
+	table->nn = nn;
+	for (uint32_t i = 0; i < MIN(nn, old->nn); i++)
+		table->ns[i] = old->ns[i];
+	if (nsid <= nn)
+		table->ns[nsid - 1] = ns;
+	atomic_store_explicit(&subsys->table, table, memory_order_release);
+	task_barrier();
+	free(old);
+	nvmf_event_ns_changed(subsys, nsid);
+	return 0;
+}
+
+/* The disk went away or changed its size; in a task. */
+static void ns_event(struct bdev_user *user, enum bdev_event event)
+{
+	struct nvmf_ns *ns = container_of(user, struct nvmf_ns, user);
+	struct nvmf_subsystem *subsys = ns->subsys;
+
+	if (event == BDEV_RESIZED) {
+		nvmf_event_ns_changed(subsys, ns->nsid);
+	} else if (event == BDEV_REMOVED) {
+		log_warn("nvmf %s: namespace %u goes: its disk %s was removed", subsys->nqn,
+			 ns->nsid, ns->bdev->name);
+		nvmf_ns_remove(subsys, ns->nsid);
+	}
+}
+
+/* Identifiers: the operator's, else the disk's own. */
+static void ns_identity(struct nvmf_ns *ns, const struct uuid *uuid, const uint8_t *nguid)
+{
+	const struct bdev *bdev = ns->bdev;
+
+	ns->uuid_given = uuid;
+	ns->uuid = uuid ? *uuid : bdev->uuid;
+	ns->nguid_given = nguid;
+	memcpy(ns->nguid, nguid ? nguid : bdev->nguid, sizeof(ns->nguid));
+	memcpy(ns->eui64, bdev->eui64, sizeof(ns->eui64));
+}
+
+static int ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
+		  const struct uuid *uuid, const uint8_t *nguid)
+{
+	uint32_t want = *nsid;
+	struct nvmf_ns *ns;
+	int rc;
+
+	if (want == 0)
+		for (want = 1; nvmf_ns_find(subsys, want); want++)
+			;
+	if (want > config.nvmf_namespaces_max)
+		return -ENOSPC;
+	if (nvmf_ns_find(subsys, want))
+		return -EEXIST;
+	ns = calloc(1, sizeof(*ns));
+	if (!ns)
+		return -ENOMEM;
+	ns->subsys = subsys;
+	ns->nsid = want;
+	ns->user.event = ns_event;
+	ns->user.write = true;
+	snprintf(ns->user.who, sizeof(ns->user.who), "namespace %u of %.40s", want, subsys->nqn);
+	rc = bdev_open(disk, &ns->user);
+	if (rc == -EROFS) {
+		ns->user.write = false;
+		rc = bdev_open(disk, &ns->user);
+	}
+	if (rc) {
+		free(ns);
+		return rc;
+	}
+	ns->bdev = ns->user.bdev;
+	ns->lba_shift = (uint8_t)log2_floor(ns->bdev->block_bytes);
+	ns->blocks_max = MIN(config.nvmf_mdts_bytes, BUF_REQUEST_MAX) >> ns->lba_shift;
+	ns_identity(ns, uuid, nguid);
+	rc = ns_publish(subsys, want, ns);
+	if (rc) {
+		bdev_close(&ns->user);
+		free(ns);
+		return rc;
+	}
+	*nsid = want;
+	return 0;
+}
+
+int nvmf_ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
+		const struct uuid *uuid, const uint8_t *nguid)
+{
+	int rc;
+
+	task_lock(&subsys->lock);
+	rc = ns_add(subsys, disk, nsid, uuid, nguid);
+	task_unlock(&subsys->lock);
+	return rc;
+}
+
+int nvmf_ns_remove(struct nvmf_subsystem *subsys, uint32_t nsid)
+{
+	struct nvmf_ns *ns;
+	int rc;
+
+	task_lock(&subsys->lock);
+	ns = nvmf_ns_find(subsys, nsid);
+	rc = ns ? ns_publish(subsys, nsid, NULL) : -ENOENT;
+	if (rc == 0) {
+		nvmf_queue_revoke_ns(ns);
+		bdev_close(&ns->user);
+		free(ns);
+	}
+	task_unlock(&subsys->lock);
+	return rc;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * NVMe/TCP, private to targets/nvmf/tcp*.c: PDUs on a byte stream (transport specification 1.0).
+ *
+ * Each reactor has a group: the connections that live there, a few receive buffers they share, and
+ * one poller. A round sends what was answered since the last one, one writev per connection, and
+ * then receives. A connection keeps a receive buffer only while bytes in it wait for memory or a
+ * free request; that is when it is not read from.
+ */
+#ifndef NVMF_TCP_H
+#define NVMF_TCP_H
+
+#include "core/spec/nvme_tcp.h"
+#include "targets/nvmf/nvmf.h"
+
+enum {
+	NVMF_TCP_HEADER_MAX = 128 + NVME_TCP_DIGEST_BYTES,      /* ICReq is the longest header */
+	NVMF_TCP_RX_BYTES = 64 * 1024,  /* of a receive buffer */
+	NVMF_TCP_RX_COUNT = 16,         /* receive buffers of a reactor */
+	NVMF_TCP_TX_IOVS = 256,         /* pieces waiting to be sent, per connection */
+	NVMF_TCP_TX_RECORDS = 256,      /* PDUs waiting to be released, power of two */
+	NVMF_TCP_TX_BYTES = 8192,       /* headers waiting to be released, power of two */
+	NVMF_TCP_SLOTS_EXTRA = 8,       /* requests whose answers are still being sent */
+	NVMF_TCP_LINGER_MS = 2000,      /* for the peer to take our last bytes */
+	NVMF_TCP_SCAN_MS = 250,         /* how often timeouts are looked for */
+};
+
+struct nvmf_tcp_conn;
+struct nvmf_tcp_group;
+
+/* ---- decoding ---- */
+
+/* What the two sides have agreed on, and so what a PDU must look like. */
+struct nvmf_tcp_framing {
+	bool initialized;               /* ICReq has been answered */
+	bool hdgst, ddgst;
+	uint8_t hpda;                   /* what the host wants: (n + 1) * 4 */
+	uint32_t in_capsule_max;
+	uint32_t maxh2cdata;
+};
+
+/* A PDU as its common header says. */
+struct nvmf_tcp_pdu {
+	uint8_t type, flags;
+	uint8_t header_len;             /* with digest */
+	uint8_t pad_len;                /* from there to the data */
+	bool ddgst;                     /* a digest follows the data */
+	uint32_t data_len;
+};
+
+/* Why a connection must end. fes 0: without a word. */
+struct nvmf_tcp_fault {
+	uint16_t fes;                   /* enum nvme_tcp_fes */
+	uint32_t fei;
+};
+
+/* ---- requests ---- */
+
+enum nvmf_tcp_phase {
+	NVMF_TCP_IDLE,
+	NVMF_TCP_WAIT_BUF,              /* for memory: buf_wait */
+	NVMF_TCP_WAIT_GRANT,            /* for its turn to ask for data: group->grant_wait */
+	NVMF_TCP_WAIT_DATA,             /* R2T sent, H2CData comes */
+	NVMF_TCP_WAIT_TX,               /* for room to answer: conn->tx_wait */
+};
+
+struct nvmf_tcp_req {
+	struct nvmf_req req;
+	struct nvmf_tcp_req *next;      /* conn->free */
+	struct list link;               /* group->grant_wait or conn->tx_wait */
+	struct buf_wait wait;
+	uint16_t ttag;
+	uint8_t phase;                  /* enum nvmf_tcp_phase */
+	bool in_capsule;
+	bool digest_bad;
+	bool granted;                   /* counted in group->grants */
+	uint32_t h2c_got;               /* bytes of H2CData received */
+};
+
+/* ---- connections ---- */
+
+enum nvmf_tcp_state {
+	NVMF_TCP_IC,                    /* ICReq is awaited */
+	NVMF_TCP_LIVE,
+	NVMF_TCP_LINGER,                /* last bytes go out; what comes in is dropped */
+	NVMF_TCP_CLOSING,               /* the stream closes, requests end */
+	NVMF_TCP_GONE,                  /* reactor 0 has been told */
+};
+
+enum nvmf_tcp_rx_state {
+	NVMF_TCP_RX_HEADER,             /* nothing of the next PDU consumed */
+	NVMF_TCP_RX_PDU,                /* header in pieces, collected in conn->header */
+	NVMF_TCP_RX_SLOT,               /* a complete header, but no free request */
+	NVMF_TCP_RX_BUF,                /* in-capsule data, but no memory */
+	NVMF_TCP_RX_DATA,
+	NVMF_TCP_RX_DIGEST,
+};
+
+/* Bytes sent up to END belong to this PDU: when they are released so are its header and request. */
+struct nvmf_tcp_record {
+	uint64_t end;
+	uint32_t header_end;            /* tx.header_head then */
+	struct nvmf_tcp_req *tr;        /* NULL: none */
+};
+
+struct nvmf_tcp_tx {
+	struct iovec iov[NVMF_TCP_TX_IOVS];     /* from head to tail: to be sent */
+	unsigned iov_head, iov_tail;
+	uint32_t header_head, header_tail;      /* running positions in headers[] */
+	uint32_t record_head, record_tail;      /* running positions in records[] */
+	uint64_t queued;                        /* bytes since the start */
+	struct nvmf_tcp_record records[NVMF_TCP_TX_RECORDS];
+	uint8_t headers[NVMF_TCP_TX_BYTES];
+};
+
+struct nvmf_tcp_conn {
+	struct nvmf_queue queue;
+	struct nvmf_tcp_group *group;
+	struct stream *stream;          /* NULL once closed */
+	enum nvmf_tcp_state state;
+	struct nvmf_tcp_framing framing;
+	struct list link;               /* group->conns */
+	struct list ready;              /* group->ready: has bytes, or may go on */
+	struct list sending;            /* group->sending */
+
+	/* receiving */
+	enum nvmf_tcp_rx_state rx;
+	bool readable;
+	bool peer_ended;
+	uint8_t *rx_buf;                /* one of the group's, or NULL */
+	const uint8_t *in;              /* bytes received and not looked at, in rx_buf */
+	size_t in_len;
+	struct nvmf_tcp_pdu pdu;
+	uint8_t header[NVMF_TCP_HEADER_MAX];
+	unsigned header_have;
+	struct nvmf_tcp_req *rx_tr;     /* whose data comes; NULL: dropped */
+	unsigned rx_iov;                /* where the next byte goes */
+	size_t rx_iov_off;
+	uint32_t rx_pad, rx_left, rx_store;     /* bytes to skip, of data, of these to keep */
+	uint32_t rx_crc;
+	uint8_t rx_digest[NVME_TCP_DIGEST_BYTES];
+	unsigned rx_digest_have;
+	struct buf_wait rx_wait;
+
+	/* sending */
+	bool tx_blocked;                /* until STREAM_WRITABLE */
+	bool shut;                      /* our side is ended */
+	struct list tx_wait;            /* requests done, no room in tx */
+	struct nvmf_tcp_tx tx;
+
+	/* requests */
+	struct nvmf_tcp_req *free;
+	struct nvmf_tcp_req *reqs;      /* &first before Connect */
+	unsigned req_count;
+	struct nvmf_tcp_req first;
+
+	/* time */
+	uint64_t deadline_us;           /* Connect or linger must be over; 0: none */
+	uint64_t pdus, scan_pdus;       /* received; at the last scan */
+	uint64_t scan_released;
+	uint64_t stuck_us;              /* when a PDU, or our sending, last moved; 0: not seen */
+
+	/* between reactors */
+	int move_to;                    /* -1: stays */
+	struct msg move_msg, close_msg, gone_msg;
+	char close_why[NVMF_WHY_BYTES];
+	bool close_sent;                /* reactor 0's */
+	bool close_seen;                /* the connection's reactor's, until gone_msg */
+	struct list all;                /* reactor 0's list of all connections */
+};
+
+struct nvmf_tcp_group {
+	struct poller poller;
+	unsigned index;
+	struct list conns, ready, sending;
+	unsigned conn_count;
+	struct timer scan;
+	struct list grant_wait;         /* requests that want to send R2T */
+	unsigned grants, grants_max;    /* requests whose data is asked for */
+	uint8_t *rx_free[NVMF_TCP_RX_COUNT];
+	unsigned rx_free_count;
+	uint8_t *rx_memory;
+};
+
+extern const struct nvmf_queue_ops nvmf_tcp_queue_ops;
+
+static inline struct nvmf_tcp_conn *nvmf_tcp_conn_of(struct nvmf_queue *queue)
+{
+	return container_of(queue, struct nvmf_tcp_conn, queue);
+}
+
+static inline struct nvmf_tcp_req *nvmf_tcp_req_of(struct nvmf_req *req)
+{
+	return container_of(req, struct nvmf_tcp_req, req);
+}
+
+/* tcp.c */
+struct nvmf_tcp_group *nvmf_tcp_group_at(unsigned reactor);
+/* Has something to receive or to go on with. */
+void nvmf_tcp_ready(struct nvmf_tcp_conn *conn);
+
+/* tcp_pdu.c: total, no side effects */
+/* 8 bytes of common header. False: *fault. */
+bool nvmf_tcp_ch_decode(const struct nvmf_tcp_framing *framing, const uint8_t *ch,
+			struct nvmf_tcp_pdu *pdu, struct nvmf_tcp_fault *fault);
+/* pdu->header_len bytes of header: its digest, and its fields as far as they stand alone. */
+bool nvmf_tcp_header_decode(const struct nvmf_tcp_framing *framing, const uint8_t *header,
+			    const struct nvmf_tcp_pdu *pdu, struct nvmf_tcp_fault *fault);
+/* Length, status and kind of a command's SGL. */
+void nvmf_tcp_sgl_decode(const struct nvmf_tcp_framing *framing, const struct nvmf_tcp_pdu *pdu,
+			 struct nvmf_tcp_req *tr);
+
+/* tcp_recv.c */
+/* Receives within a budget; returns work done. */
+int nvmf_tcp_recv(struct nvmf_tcp_conn *conn);
+/* Gives the receive buffer back. */
+void nvmf_tcp_rx_drop(struct nvmf_tcp_conn *conn);
+
+/* tcp_req.c */
+/* NULL: all are in use. */
+struct nvmf_tcp_req *nvmf_tcp_req_get(struct nvmf_tcp_conn *conn);
+/* Back to the free ones, with its memory. */
+void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+int nvmf_tcp_req_alloc(struct nvmf_tcp_conn *conn, unsigned count);
+/* A command whose data does not come in its capsule: gets memory, runs it or asks for its data. */
+void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* All data of TR is here. */
+void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* The connection ends: gives up what TR waits for. Executing ones go on. */
+void nvmf_tcp_req_abandon(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+void nvmf_tcp_grant_run(struct nvmf_tcp_group *group);
+
+/* tcp_send.c */
+void nvmf_tcp_respond(struct nvmf_req *req);
+void nvmf_tcp_send_ic_resp(struct nvmf_tcp_conn *conn);
+/* HEADER: what is at fault, LEN bytes of it. */
+void nvmf_tcp_send_term(struct nvmf_tcp_conn *conn, const struct nvmf_tcp_fault *fault,
+			const uint8_t *header, size_t len);
+/* False: no room. */
+bool nvmf_tcp_send_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* One writev; returns work done. */
+int nvmf_tcp_send_step(struct nvmf_tcp_conn *conn);
+/* Bytes were released: gives back what they held. */
+void nvmf_tcp_released(struct nvmf_tcp_conn *conn);
+/* The stream is closed: forgets all that was to be sent. */
+void nvmf_tcp_tx_drop(struct nvmf_tcp_conn *conn);
+void nvmf_tcp_tx_init(struct nvmf_tcp_conn *conn);
+
+/* tcp_conn.c */
+/* The port goes; connections that came in there stay. */
+void nvmf_tcp_port_forget(struct nvmf_port *port);
+/* In a task on reactor 0: closes every connection and waits until they are gone. */
+void nvmf_tcp_close_all(void);
+/* On reactor 0. Takes STREAM, detached. */
+void nvmf_tcp_accept(struct stream_listener *listener, struct stream *stream);
+__attribute__((format(printf, 2, 3)))
+void nvmf_tcp_close(struct nvmf_tcp_conn *conn, const char *fmt, ...);
+/* Nothing more is received; closes when all is sent and the peer has closed, or soon after. */
+void nvmf_tcp_linger(struct nvmf_tcp_conn *conn);
+/* Sends C2HTermReq, unless fes is 0, and closes. */
+void nvmf_tcp_fatal(struct nvmf_tcp_conn *conn, const struct nvmf_tcp_fault *fault,
+		    const uint8_t *header, size_t len);
+/* A request has ended: perhaps it was the last one that held a closing connection. */
+void nvmf_tcp_check_gone(struct nvmf_tcp_conn *conn);
+/* After Connect, between receiving and the next round. */
+void nvmf_tcp_move_now(struct nvmf_tcp_conn *conn);
+/* Timeouts of one connection; NOW in us. */
+void nvmf_tcp_scan(struct nvmf_tcp_conn *conn, uint64_t now);
+
+#endif

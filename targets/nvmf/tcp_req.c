@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests of a connection: slots, their memory, and the order in which writes may ask for data.
+ *
+ * Memory comes before data: a request asks for all of its buffers, waits in line when there are
+ * none, and only then sends R2T or runs. Requests that wait do not stop the connection from being
+ * read; only data in a capsule does. The writes whose data was asked for by R2T and is not here yet
+ * are limited per reactor, so that they never hold more than half of the buffers that in-capsule
+ * data needs: the rest is held by requests that end by themselves, so that waiting always ends.
+ */
+#include "targets/nvmf/tcp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/base/panic.h"
+
+static void req_buf_ready(struct buf_wait *wait);
+
+static void req_init(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, unsigned ttag)
+{
+	tr->req.queue = &conn->queue;
+	tr->ttag = (uint16_t)ttag;
+	tr->wait.ready = req_buf_ready;
+	list_init(&tr->wait.link);
+	list_init(&tr->link);
+}
+
+int nvmf_tcp_req_alloc(struct nvmf_tcp_conn *conn, unsigned count)
+{
+	struct nvmf_tcp_req *reqs;
+
+	if (count == 1) {               /* before Connect */
+		req_init(conn, &conn->first, 0);
+		conn->reqs = conn->free = &conn->first;
+		conn->req_count = 1;
+		return 0;
+	}
+	/* the request that is being served is Connect in conn->first; all others are free */
+	if (conn->reqs != &conn->first)
+		free(conn->reqs);
+	reqs = calloc(count, sizeof(*reqs));
+	conn->reqs = reqs ? reqs : &conn->first;
+	conn->req_count = reqs ? count : 1;
+	conn->free = NULL;
+	if (!reqs)
+		return -ENOMEM;
+	for (unsigned i = count; i-- > 0;) {
+		req_init(conn, &reqs[i], i);
+		reqs[i].next = conn->free;
+		conn->free = &reqs[i];
+	}
+	return 0;
+}
+
+struct nvmf_tcp_req *nvmf_tcp_req_get(struct nvmf_tcp_conn *conn)
+{
+	struct nvmf_tcp_req *tr = conn->free;
+
+	if (tr)
+		conn->free = tr->next;
+	return tr;
+}
+
+static void grant_return(struct nvmf_tcp_group *group, struct nvmf_tcp_req *tr)
+{
+	group->grants--;
+	tr->granted = false;
+	if (!list_empty(&group->grant_wait))
+		nvmf_tcp_grant_run(group);
+}
+
+void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	if (tr->req.iov_count) {
+		buf_put(tr->req.iov, tr->req.iov_count);
+		tr->req.iov_count = 0;
+	}
+	if (unlikely(tr->granted))
+		grant_return(conn->group, tr);
+	tr->req.state = NVMF_REQ_FREE;
+	tr->phase = NVMF_TCP_IDLE;
+	/* once connected the Connect slot is not used again */
+	if (unlikely(tr == &conn->first && conn->reqs != &conn->first))
+		return;
+	tr->next = conn->free;
+	conn->free = tr;
+	if (unlikely(conn->rx == NVMF_TCP_RX_SLOT))
+		nvmf_tcp_ready(conn);
+}
+
+/* TR has its memory. */
+static void req_has_memory(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, unsigned count)
+{
+	tr->req.iov_count = (uint16_t)count;
+	if (tr->req.dir == NVMF_DIR_C2H) {
+		tr->phase = NVMF_TCP_IDLE;
+		nvmf_req_exec(&tr->req);
+		return;
+	}
+	tr->phase = NVMF_TCP_WAIT_DATA;
+	tr->h2c_got = 0;
+	if (!nvmf_tcp_send_r2t(conn, tr)) {
+		tr->phase = NVMF_TCP_WAIT_TX;
+		list_push(&conn->tx_wait, &tr->link);
+	}
+}
+
+static void req_buf_get(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	unsigned count = buf_get(tr->req.data_len, tr->req.iov, &tr->wait);
+
+	if (likely(count))
+		req_has_memory(conn, tr, count);
+	else
+		tr->phase = NVMF_TCP_WAIT_BUF;
+}
+
+static void req_buf_ready(struct buf_wait *wait)
+{
+	struct nvmf_tcp_req *tr = container_of(wait, struct nvmf_tcp_req, wait);
+
+	req_buf_get(nvmf_tcp_conn_of(tr->req.queue), tr);
+}
+
+static void grant_take(struct nvmf_tcp_group *group, struct nvmf_tcp_req *tr)
+{
+	tr->granted = true;
+	group->grants++;
+}
+
+void nvmf_tcp_grant_run(struct nvmf_tcp_group *group)
+{
+	struct nvmf_tcp_req *tr;
+
+	while (group->grants < group->grants_max &&
+	       (tr = list_pop_entry(&group->grant_wait, struct nvmf_tcp_req, link))) {
+		grant_take(group, tr);
+		req_buf_get(nvmf_tcp_conn_of(tr->req.queue), tr);
+	}
+}
+
+void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	struct nvmf_tcp_group *group = conn->group;
+
+	if (tr->req.dir == NVMF_DIR_H2C) {
+		if (group->grants >= group->grants_max || !list_empty(&group->grant_wait)) {
+			tr->phase = NVMF_TCP_WAIT_GRANT;
+			list_push(&group->grant_wait, &tr->link);
+			return;
+		}
+		grant_take(group, tr);
+	}
+	req_buf_get(conn, tr);
+}
+
+void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	tr->phase = NVMF_TCP_IDLE;
+	if (tr->granted)
+		grant_return(conn->group, tr);
+	/* transport 1.0 3.5.1.2: the command fails, the connection goes on */
+	if (unlikely(tr->digest_bad))
+		nvmf_req_done(&tr->req, NVME_SC_TRANSIENT_TRANSPORT);
+	else
+		nvmf_req_exec(&tr->req);
+}
+
+void nvmf_tcp_req_abandon(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	if (tr->req.state == NVMF_REQ_FREE || tr->req.state == NVMF_REQ_EXEC)
+		return;
+	/* answered and in tx: its memory may be in use by the stream until that is closed */
+	if (tr->req.state == NVMF_REQ_DONE && tr->phase == NVMF_TCP_IDLE)
+		return;
+	buf_wait_cancel(&tr->wait);
+	list_del(&tr->link);
+	nvmf_tcp_req_put(conn, tr);
+}
