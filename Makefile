@@ -90,7 +90,7 @@ include tests/tests.mk
 include tests/bench/bench.mk
 endif
 
-all: firmware image
+all: firmware $(if $(filter y,$(CONFIG_APPLIANCE)),image)
 
 source: $(patsubst %,$(out)/deps/%.src,$(dep-names))
 	@echo "All third-party sources are in $(DL_DIR)"

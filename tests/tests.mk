@@ -37,6 +37,6 @@ fuzz: $(fuzzers)
 	$(Q)for f in $(fuzzers); do name=$$(basename $$f); mkdir -p $(out)/fuzz/corpus/$$name; \
 		echo "$$name: $(FUZZ_SECONDS) s"; \
 		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(out)/fuzz/ \
-			$(out)/fuzz/corpus/$$name $(wildcard tests/fuzz/seeds/$${name#fuzz_}) 2>$(out)/fuzz/$$name.log \
+			$(out)/fuzz/corpus/$$name $$(find tests/fuzz/seeds/$${name#fuzz_} -maxdepth 0 2>/dev/null) 2>$(out)/fuzz/$$name.log \
 			|| { tail -40 $(out)/fuzz/$$name.log; exit 1; }; \
 		grep number_of_executed $(out)/fuzz/$$name.log; done
