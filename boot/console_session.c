@@ -221,21 +221,6 @@ int session_take(struct console_session *s)
 	return c;
 }
 
-static void keys_step(struct console_session *s)
-{
-	struct key k;
-	int c;
-
-	if (s->state == SESSION_WAITING && s->in_len > 0)
-		first_prompt(s);
-	while ((s->state == SESSION_PROMPT || s->state == SESSION_MORE) && !s->closing &&
-	       (c = session_take(s)) >= 0)
-		if (key_decode(&s->keys, (unsigned char)c, &k))
-			key(s, &k);
-	if (s->state == SESSION_RUNNING && s->job->reading && s->in_len > 0)
-		event_signal(&s->job->key);
-}
-
 /* While a command runs that does not read, Ctrl-C and Ctrl-Z act at once, ahead of what waits. */
 static bool input_acts(struct console_session *s, char c)
 {
@@ -249,6 +234,23 @@ static bool input_acts(struct console_session *s, char c)
 	else
 		return false;
 	return true;
+}
+
+static void keys_step(struct console_session *s)
+{
+	struct key k;
+	int c;
+
+	if (s->state == SESSION_WAITING && s->in_len > 0)
+		first_prompt(s);
+	while ((s->state == SESSION_PROMPT || s->state == SESSION_MORE) && !s->closing &&
+	       (c = session_take(s)) >= 0)
+		if (key_decode(&s->keys, (unsigned char)c, &k))
+			key(s, &k);
+	while (s->in_len > 0 && input_acts(s, s->in[s->in_head]))
+		session_take(s);
+	if (s->state == SESSION_RUNNING && s->job->reading && s->in_len > 0)
+		event_signal(&s->job->key);
 }
 
 void session_input(struct console_session *s, const char *bytes, size_t len)
