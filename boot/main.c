@@ -297,7 +297,7 @@ static int boot_prepare(void)
 		boot_facts.init_ms = boot.main_ns / 1000000 - boot.opt.init_ms;
 	}
 	if (boot_lock())
-		return -EBUSY;
+		exit(LIFE_EXIT_FAILED);
 	fd = boot_block_signals();
 	if (fd < 0)
 		return -errno;
