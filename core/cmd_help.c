@@ -6,6 +6,7 @@
  */
 #include "core/cmd_priv.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,10 +25,22 @@ static void usage_add(char *buf, size_t *n, const char *before, const char *text
 	*n += rc > 0 ? (size_t)rc : 0;
 }
 
+/* A name that the operator puts in is shown in capitals, what is typed as it stands is not. */
+static void arg_name(const struct cmd_arg *a, char *buf, size_t buf_bytes)
+{
+	bool capitals = !a->keyed && a->type != CMD_FLAG;
+	size_t n = 0;
+
+	for (const char *p = a->name; *p && n + 1 < buf_bytes; p++)
+		buf[n++] = capitals ? (char)toupper((unsigned char)*p) : *p;
+	buf[n] = '\0';
+}
+
 /* "disk create ram NAME size=SIZE [block=SIZE] [force]" */
 static void usage_format(const struct cmd *cmd, char buf[USAGE_BYTES])
 {
-	size_t n = 0;
+	bool declares_force = false;
+	size_t n;
 
 	cmd_title(cmd, buf, USAGE_BYTES);
 	n = strlen(buf);
@@ -37,10 +50,11 @@ static void usage_format(const struct cmd *cmd, char buf[USAGE_BYTES])
 		if (a->keyed)
 			snprintf(text, sizeof(text), "%s=%s", a->name, cmd_type_name(a->type));
 		else
-			snprintf(text, sizeof(text), "%s", a->name);
+			arg_name(a, text, sizeof(text));
 		usage_add(buf, &n, a->required ? " " : " [", text, a->required ? "" : "]");
+		declares_force = declares_force || strcmp(a->name, "force") == 0;
 	}
-	if (cmd->flags & CMD_DESTRUCTIVE)
+	if ((cmd->flags & CMD_DESTRUCTIVE) && !declares_force)
 		usage_add(buf, &n, " [", "force", "]");
 }
 
@@ -84,9 +98,12 @@ static void command_show(struct cmd_ctx *ctx, const struct cmd *cmd)
 	cmd_line(ctx, "  %s%s", cmd->help, cmd->flags & CMD_DESTRUCTIVE ?
 		 " (data is lost: asks, or wants force)" : "");
 	for (const struct cmd_arg *a = cmd->args; a && a->name; a++) {
+		char name[CMD_COLUMN_BYTES];
+
 		arg_help(a, text, sizeof(text));
+		arg_name(a, name, sizeof(name));
 		cmd_row(ctx);
-		cmd_col(ctx, "argument", "%s%s", a->name, a->keyed ? "=" : "");
+		cmd_col(ctx, "argument", "%s%s", name, a->keyed ? "=" : "");
 		cmd_col(ctx, "type", "%s", a->type == CMD_FLAG ? "flag" : cmd_type_name(a->type));
 		cmd_col(ctx, "needed", "%s", a->required ? "yes" : "no");
 		cmd_col(ctx, "what", "%s", text);
