@@ -47,6 +47,11 @@ int bench_teardown(void **state)
 	return 0;
 }
 
+void bench_run_task(void **state)
+{
+	loop_task((task_fn *)*state, NULL);
+}
+
 static void bench_done(struct io *io)
 {
 	struct bench_io *b = container_of(io, struct bench_io, io);

@@ -9,6 +9,9 @@
 int bench_setup(void **state);
 int bench_teardown(void **state);
 #define bench_test(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
+/* NAME is a task_fn: the test is that task. */
+#define bench_task(name) { #name, bench_run_task, bench_setup, bench_teardown, (void *)name }
+void bench_run_task(void **state);
 
 /* An io that tells whether it is done; done inside of bench_submit fails the test. */
 struct bench_io {

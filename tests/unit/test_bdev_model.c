@@ -121,7 +121,7 @@ static void make_iov(struct run *r, struct slot *s, size_t len)
 
 		if (count + 1 < IOV_MOST && chance(r, 75))
 			part = MIN(len, some);
-		if (!tidy && chance(r, 50) && part > 512)
+		if (!tidy && chance(r, 50) && part > 512 && count + 1 < IOV_MOST)
 			part = ALIGN_DOWN(part, 512ul);
 		s->iov[count++] = (struct iovec){ s->memory + at, part };
 		len -= part;
