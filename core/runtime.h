@@ -25,6 +25,7 @@ enum {
 /* A hierarchical timing wheel in microseconds: a slot of level n spans 64^n of them. */
 struct wheel {
 	uint64_t now_us;                /* all timers up to here have been taken out */
+	uint64_t next_us;               /* nothing is to be done before */
 	uint32_t count;                 /* armed timers */
 	struct list due;                /* ran out, not called yet */
 	uint64_t occupied[WHEEL_LEVELS];        /* bit per slot; may be stale for an empty one */

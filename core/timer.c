@@ -43,16 +43,18 @@ static unsigned level_of(uint64_t now_us, uint64_t deadline_us)
 
 static void wheel_insert(struct wheel *w, struct timer *t)
 {
-	unsigned level, slot;
+	unsigned level, shift, slot;
 
 	if (t->deadline_us <= w->now_us) {
 		list_push(&w->due, &t->link);
 		return;
 	}
 	level = level_of(w->now_us, t->deadline_us);
-	slot = (unsigned)(t->deadline_us >> (level * WHEEL_SLOT_BITS)) & (WHEEL_SLOTS - 1);
+	shift = level * WHEEL_SLOT_BITS;
+	slot = (unsigned)(t->deadline_us >> shift) & (WHEEL_SLOTS - 1);
 	list_push(&w->slot[level][slot], &t->link);
 	w->occupied[level] |= 1ull << slot;
+	w->next_us = MIN(w->next_us, t->deadline_us >> shift << shift);
 }
 
 void timer_arm(struct timer *t, uint64_t us)
@@ -121,20 +123,19 @@ static void wheel_enter(struct wheel *w)
 
 static void wheel_advance(struct wheel *w, uint64_t now_us)
 {
-	while (w->now_us < now_us) {
+	while (now_us >= w->next_us) {
 		uint64_t next = UINT64_MAX;
 		struct list *list;
 
-		if (w->count)
-			for (unsigned level = 0; level < WHEEL_LEVELS; level++)
-				next = MIN(next, level_first(w, level, &list));
-		if (next > now_us) {
-			w->now_us = now_us;
-			return;
+		for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+			next = MIN(next, level_first(w, level, &list));
+		w->next_us = next;
+		if (next <= now_us) {
+			w->now_us = next;
+			wheel_enter(w);
 		}
-		w->now_us = next;
-		wheel_enter(w);
 	}
+	w->now_us = MAX(w->now_us, now_us);
 }
 
 int timers_run(struct reactor *r)
@@ -179,6 +180,7 @@ uint64_t timers_next_us(struct reactor *r)
 void wheel_init(struct wheel *w, uint64_t now_us)
 {
 	w->now_us = now_us;
+	w->next_us = UINT64_MAX;
 	list_init(&w->due);
 	for (unsigned level = 0; level < WHEEL_LEVELS; level++)
 		for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
