@@ -34,7 +34,7 @@ static uint64_t used_bytes(void)
 
 static uint64_t used_before;
 
-int box_setup(void **state)
+int nvme_box_setup(void **state)
 {
 	static const struct dma_opts opts = { .memory_mib = MEMORY_MIB };
 
@@ -54,7 +54,7 @@ static void fini_task(void *arg)
 	nvme_fini();
 }
 
-int box_teardown(void **state)
+int nvme_box_teardown(void **state)
 {
 	unsigned closes = fake.closes + (nvme_ctrl_next(NULL) != NULL);
 

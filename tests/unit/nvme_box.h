@@ -11,10 +11,10 @@
 /* The controller; stepped once in every round. */
 extern struct fake_nvme fake;
 
-int box_setup(void **state);
+int nvme_box_setup(void **state);
 /* Detaches everything, and checks that all memory came back. */
-int box_teardown(void **state);
-#define box_test(name) cmocka_unit_test_setup_teardown(name, box_setup, box_teardown)
+int nvme_box_teardown(void **state);
+#define box_test(name) cmocka_unit_test_setup_teardown(name, nvme_box_setup, nvme_box_teardown)
 
 /* nvme_ctrl_attach of the fake; what it returned. */
 int box_attach(void);
