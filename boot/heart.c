@@ -62,6 +62,8 @@ int heart_start(void)
 		return rc;
 	}
 	heart.page = page;
+	/* the first one at once: from now on init expects the next */
+	heart.page->beats++;
 	timer_setup(&heart.timer, heart_beat);
 	heart_beat(&heart.timer);
 	return 0;

@@ -200,10 +200,10 @@ static void reserve_hugepages(void)
 /* ---- drives to VFIO ---- */
 
 /*
- * The sysfs path of a partition of the boot disk: they are named karst-*. The kernel finds disks in
+ * The sysfs path of a partition of the boot disk, if any: named karst-*. The kernel finds disks in
  * its own time: karst.boot=disk, from the boot menu, says that there is one to wait for.
  */
-static bool find_boot_disk(char real[PATH_MAX])
+static void find_boot_disk(char real[PATH_MAX])
 {
 	char value[16], text[512];
 	bool wait = cmdline_value("karst.boot", value, sizeof(value));
@@ -220,7 +220,7 @@ static bool find_boot_disk(char real[PATH_MAX])
 		}
 		globfree(&g);
 		if (found || now_ms() >= end_ms)
-			return found;
+			return;
 		usleep(20 * 1000);
 	}
 }
@@ -245,9 +245,9 @@ static void bind_drives(void)
 {
 	static const char devices[] = "/sys/bus/pci/devices/";
 	char boot_disk[PATH_MAX] = "";
-	bool have_boot_disk = find_boot_disk(boot_disk);
 	glob_t g = { 0 };
 
+	find_boot_disk(boot_disk);
 	if (glob("/sys/kernel/iommu_groups/*", 0, NULL, &g)) {
 		say("WARNING: no IOMMU: drives can reach all memory of this machine; switch on "
 		    "VT-d or AMD-Vi in its setup");
@@ -262,7 +262,7 @@ static void bind_drives(void)
 		if (strtoul(text, NULL, 16) != NVME_CLASS)
 			continue;
 		name[strcspn(name, "/")] = '\0';
-		if (!have_boot_disk || !strstr(boot_disk, name))
+		if (!strstr(boot_disk, name))
 			bind_drive(name);
 	}
 	globfree(&g);
@@ -336,6 +336,7 @@ static void start_karst(void)
 	self.kill_ms = 0;
 	self.started_ms = now;
 	self.deadline_ms = now + LIFE_START_MS;
+	feed_watchdog();
 	self.karst = fork();
 	if (self.karst == 0)
 		exec_karst();
@@ -474,7 +475,6 @@ int main(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	umask(022);
 	mount_all();
 	read_text("/proc/cmdline", self.cmdline, sizeof(self.cmdline));
 	open_console();

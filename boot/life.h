@@ -36,7 +36,7 @@ enum life_exit {
 enum {
 	LIFE_BEAT_MS = 500,             /* karst beats this often */
 	LIFE_HUNG_MS = 10 * 1000,       /* without a beat: karst is killed */
-	LIFE_START_MS = 60 * 1000,      /* until the first beat of a new karst */
+	LIFE_START_MS = 40 * 1000,      /* until the first beat of a new karst; below WATCHDOG_S */
 };
 
 struct life_page {
