@@ -96,7 +96,6 @@ def test_ctl_filters_rows(karst):
     (f"listener add {NQN} transport=tcp address=127.0.0.1 port=65536", "port"),
     (f"listener add {NQN} transport=tcp address=127.0.0.300", "address"),
     (f"listener add {NQN} transport=smoke address=127.0.0.1", "transport"),
-    (f"listener add {NQN} transport=tcp address=203.0.113.7 port=4420", "203.0.113.7"),
     (f"host allow {NQN} nothost", "nothost"),
     ("disk detach nothere", "nothere"),
 ])
@@ -108,6 +107,16 @@ def test_wrong_value_is_rejected_by_name(karst, command, name):
     plain = karst.ctl_run(command)
     assert plain.returncode == 1
     assert "error: " in plain.stdout + plain.stderr and name in plain.stdout + plain.stderr
+
+
+def test_listener_of_an_address_that_is_not_here_is_told_and_tried_again(karst):
+    where = "transport=tcp address=203.0.113.7 port=4420"
+    told = karst.ctl(f"listener add {NQN} {where}")
+    assert "203.0.113.7" in json.dumps(told)
+    states = [row["state"] for row in karst.ctl("listener list")
+              if "203.0.113.7" in json.dumps(row)]
+    assert len(states) == 1 and "retrying" in states[0]
+    karst.ctl(f"listener remove {NQN} {where}")
 
 
 def test_ctl_without_a_karst_fails_and_names_the_socket(binary, tmp_path):

@@ -24,7 +24,7 @@ class Karst:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self.socket = folder / "karst.sock"
-        self.log_path = folder / "karst.log"
+        self.log_path = folder / f"karst{len(list(folder.glob('karst*.log')))}.log"
         self.allowed = None             # trouble that the test itself makes
         command = [binary, "-s", self.socket, "--no-huge", *args]
         if script is not None:
