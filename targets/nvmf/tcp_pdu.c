@@ -49,11 +49,11 @@ static bool ch_data_decode(const struct nvmf_tcp_framing *framing, const struct 
 			return BAD_FIELD(fault, nvme_tcp_ch, pdo);
 		return true;
 	}
+	if (framing->ddgst && !(ch->flags & NVME_TCP_DDGST))
+		return BAD_FIELD(fault, nvme_tcp_ch, flags);
 	/* CPDA is 0: data starts on four bytes */
 	if (ch->pdo < pdu->header_len || ch->pdo > plen || ch->pdo % 4)
 		return BAD_FIELD(fault, nvme_tcp_ch, pdo);
-	if (framing->ddgst && !(ch->flags & NVME_TCP_DDGST))
-		return BAD_FIELD(fault, nvme_tcp_ch, flags);
 	pdu->ddgst = framing->ddgst;
 	tail = pdu->ddgst ? NVME_TCP_DIGEST_BYTES : 0;
 	if (plen - ch->pdo <= tail)

@@ -43,8 +43,9 @@ static enum step recv_fatal(struct nvmf_tcp_conn *conn, const struct nvmf_tcp_fa
 	return STEP_WAIT;
 }
 
-static enum step recv_sequence_error(struct nvmf_tcp_conn *conn, const uint8_t *header,
-				     enum nvme_tcp_fes fes, uint32_t fei)
+/* An H2CData PDU that fits no request. */
+static enum step recv_refuse(struct nvmf_tcp_conn *conn, const uint8_t *header,
+			     enum nvme_tcp_fes fes, uint32_t fei)
 {
 	struct nvmf_tcp_fault fault = { .fes = fes, .fei = fei };
 
@@ -243,18 +244,18 @@ static enum step recv_h2c_data(struct nvmf_tcp_conn *conn, const uint8_t *header
 	memcpy(&data, header, sizeof(data));
 	tr = le16_get(data.ttag) < conn->req_count ? &conn->reqs[le16_get(data.ttag)] : NULL;
 	if (!tr || tr->phase != NVMF_TCP_WAIT_DATA)
-		return recv_sequence_error(conn, header, NVME_TCP_FES_HEADER_FIELD,
-					   offsetof(struct nvme_tcp_data, ttag));
+		return recv_refuse(conn, header, NVME_TCP_FES_HEADER_FIELD,
+				   offsetof(struct nvme_tcp_data, ttag));
 	if (le16_get(data.cccid) != le16_get(tr->req.sqe.cid))
-		return recv_sequence_error(conn, header, NVME_TCP_FES_HEADER_FIELD,
-					   offsetof(struct nvme_tcp_data, cccid));
+		return recv_refuse(conn, header, NVME_TCP_FES_HEADER_FIELD,
+				   offsetof(struct nvme_tcp_data, cccid));
 	datao = le32_get(data.datao);
-	if (datao > tr->req.data_len || datal > tr->req.data_len - datao)
-		return recv_sequence_error(conn, header, NVME_TCP_FES_OUT_OF_RANGE, 0);
-	/* in order, and LAST exactly at the end of what was asked for: 3.3.2.2 */
-	if (datao != tr->h2c_got ||
-	    !(conn->pdu.flags & NVME_TCP_LAST) != (datao + datal != tr->req.data_len))
-		return recv_sequence_error(conn, header, NVME_TCP_FES_SEQUENCE, 0);
+	/* in order, inside of what was asked for, and LAST exactly at its end: 3.3.2.2 */
+	if (datao != tr->h2c_got || datal > tr->req.data_len - datao)
+		return recv_refuse(conn, header, NVME_TCP_FES_OUT_OF_RANGE, 0);
+	if (!(conn->pdu.flags & NVME_TCP_LAST) != (datao + datal != tr->req.data_len))
+		return recv_refuse(conn, header, NVME_TCP_FES_HEADER_FIELD,
+				   offsetof(struct nvme_tcp_ch, flags));
 	conn->rx_tr = tr;
 	*next = recv_data_begin(conn, datal, datao);
 	return STEP_AGAIN;
