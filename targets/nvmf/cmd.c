@@ -70,6 +70,12 @@ static const struct cmd_arg listener_args[] = {
 
 static const struct cmd_arg session_args[] = { ARG_SESSION, { 0 } };
 
+static const struct cmd_arg session_close_args[] = {
+	ARG_SESSION,
+	{ "force", CMD_FLAG, .help = "understood; the host may connect again anyway" },
+	{ 0 },
+};
+
 const struct cmd nvmf_cmds[] = {
 	{ "subsystem", "create", "Make a subsystem that hosts can connect to",
 	  subsystem_create_args, nvmf_cmd_subsystem_create },
@@ -91,9 +97,10 @@ const struct cmd nvmf_cmds[] = {
 	{ "host", "allow", "Let a host connect", host_args, nvmf_cmd_host_allow },
 	{ "host", "deny", "Let it no more, and disconnect it", host_args, nvmf_cmd_host_deny },
 	{ "host", "list", "List who may connect", NULL, nvmf_cmd_host_list },
-	{ "session", "list", "List the connected hosts", NULL, nvmf_cmd_session_list },
-	{ "session", "show", "Show the queues of a session", session_args,
+	{ "session", "list", "List the connected hosts and their queues", NULL,
+	  nvmf_cmd_session_list },
+	{ "session", "show", "Show a session", session_args,
 	  nvmf_cmd_session_show },
-	{ "session", "close", "Disconnect a host", session_args, nvmf_cmd_session_close },
+	{ "session", "close", "Disconnect a host", session_close_args, nvmf_cmd_session_close },
 	{ 0 },
 };

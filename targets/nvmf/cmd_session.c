@@ -39,57 +39,67 @@ static struct nvmf_ctrl *session_find(struct cmd_ctx *ctx)
 	return NULL;
 }
 
-int nvmf_cmd_session_list(struct cmd_ctx *ctx)
+/* One row per queue: where each lives is what one wants to see at a glance. */
+static void session_queue_row(struct cmd_ctx *ctx, const struct nvmf_ctrl *ctrl,
+			      const struct nvmf_queue *queue)
 {
 	char name[16], peer[ADDR_TEXT_BYTES];
 
-	for (struct nvmf_ctrl *ctrl = nvmf_ctrl_next(NULL); ctrl; ctrl = nvmf_ctrl_next(ctrl)) {
-		session_name(ctrl, name);
-		peer[0] = 0;
-		if (ctrl->admin)
-			addr_format(&ctrl->admin->peer_addr, peer);
-		cmd_row(ctx);
-		cmd_col(ctx, "session", "%s", name);
-		cmd_col(ctx, "subsystem", "%s",
-			ctrl->subsys->discovery ? "discovery" : ctrl->subsys->nqn);
-		cmd_col(ctx, "host", "%s", ctrl->hostnqn);
-		cmd_col(ctx, "address", "%s", peer);
-		cmd_col(ctx, "transport", "%s", ctrl->admin ? ctrl->admin->ops->name : "");
-		cmd_col_u64(ctx, "cntlid", ctrl->cntlid);
-		cmd_col_u64(ctx, "queues", ctrl->queue_count);
-		cmd_col(ctx, "state", "%s", ctrl->dying ? "closing" :
-			ctrl->csts & NVME_CSTS_RDY ? "ready" : "disabled");
-	}
-	return 0;
-}
-
-static void session_queue_row(struct cmd_ctx *ctx, const struct nvmf_queue *queue)
-{
-	char peer[ADDR_TEXT_BYTES];
-
+	session_name(ctrl, name);
 	addr_format_port(&queue->peer_addr, peer);
 	cmd_row(ctx);
-	cmd_col_u64(ctx, "queue", queue->qid);
+	cmd_col(ctx, "session", "%s", name);
+	cmd_col(ctx, "subsystem", "%s",
+		ctrl->subsys->discovery ? "discovery" : ctrl->subsys->nqn);
+	cmd_col(ctx, "host", "%s", ctrl->hostnqn);
 	cmd_col(ctx, "peer", "%s", peer);
+	cmd_col_u64(ctx, "queue", queue->qid);
 	cmd_col_u64(ctx, "reactor", queue->reactor);
 	cmd_col_u64(ctx, "depth", queue->sqsize + 1u);
-	cmd_col_bool(ctx, "flow", queue->sq_flow);
 	cmd_col_u64(ctx, "executing", queue->executing);
 	cmd_col_u64(ctx, "commands", queue->commands);
 	cmd_col_u64(ctx, "errors", queue->errors);
 }
 
+int nvmf_cmd_session_list(struct cmd_ctx *ctx)
+{
+	struct nvmf_queue *queue;
+
+	for (struct nvmf_ctrl *ctrl = nvmf_ctrl_next(NULL); ctrl; ctrl = nvmf_ctrl_next(ctrl)) {
+		if (ctrl->admin)
+			session_queue_row(ctx, ctrl, ctrl->admin);
+		list_for_each(queue, &ctrl->queues, link)
+			session_queue_row(ctx, ctrl, queue);
+	}
+	return 0;
+}
+
 int nvmf_cmd_session_show(struct cmd_ctx *ctx)
 {
 	struct nvmf_ctrl *ctrl = session_find(ctx);
-	struct nvmf_queue *queue;
+	struct uuid hostid;
+	char text[UUID_TEXT_BYTES];
 
 	if (!ctrl)
 		return -ENOENT;
-	if (ctrl->admin)
-		session_queue_row(ctx, ctrl->admin);
-	list_for_each(queue, &ctrl->queues, link)
-		session_queue_row(ctx, queue);
+	memcpy(&hostid, ctrl->hostid, sizeof(hostid));
+	uuid_format(&hostid, text);
+	cmd_as_record(ctx);
+	cmd_row(ctx);
+	cmd_col(ctx, "session", "%s", cmd_str(ctx, "SESSION"));
+	cmd_col(ctx, "subsystem", "%s", ctrl->subsys->nqn);
+	cmd_col(ctx, "host", "%s", ctrl->hostnqn);
+	cmd_col(ctx, "hostid", "%s", text);
+	cmd_col(ctx, "transport", "%s", ctrl->admin ? ctrl->admin->ops->name : "");
+	cmd_col_u64(ctx, "cntlid", ctrl->cntlid);
+	cmd_col(ctx, "state", "%s", ctrl->dying ? "closing" :
+		ctrl->csts & NVME_CSTS_CFS ? "failed" :
+		ctrl->csts & NVME_CSTS_RDY ? "ready" : "disabled");
+	cmd_col_time(ctx, "keep-alive", ctrl->kato_ms * 1000000ull);
+	cmd_col_time(ctx, "connected", (clock_now_us() - ctrl->connected_us) * 1000);
+	cmd_col_u64(ctx, "queues", ctrl->queue_count);
+	cmd_col_u64(ctx, "events-held", ctrl->aer_count);
+	cmd_col_u64(ctx, "errors", ctrl->error_count);
 	return 0;
 }
 

@@ -29,6 +29,8 @@ uint16_t nvmf_connect_parse(struct nvmf_req *req)
 	/* a queue connects once */
 	if (req->queue->subsys)
 		return NVME_SC_SEQUENCE_ERROR;
+	if (req->sgl_len != sizeof(struct nvmf_connect_data))
+		return NVME_SC_DATA_SGL_LENGTH;
 	req->dir = NVMF_DIR_H2C;
 	req->data_len = sizeof(struct nvmf_connect_data);
 	req->exec = nvmf_connect_exec;

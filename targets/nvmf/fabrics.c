@@ -39,8 +39,8 @@ static void property_get_exec(struct nvmf_req *req)
 		nvmf_req_done(req, NVME_SC_INVALID_FIELD | NVME_STATUS_DNR);
 		return;
 	}
-	wide = (sqe.attrib & NVMF_PROPERTY_SIZE_MASK) == NVMF_PROPERTY_8;
-	if (wide != (offset == NVME_REG_CAP)) {
+	wide = offset == NVME_REG_CAP;
+	if ((sqe.attrib & NVMF_PROPERTY_SIZE_MASK) != (wide ? NVMF_PROPERTY_8 : NVMF_PROPERTY_4)) {
 		nvmf_req_done(req, NVME_SC_INVALID_FIELD | NVME_STATUS_DNR);
 		return;
 	}

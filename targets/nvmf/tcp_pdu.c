@@ -176,7 +176,10 @@ void nvmf_tcp_sgl_decode(const struct nvmf_tcp_framing *framing, const struct nv
 		return;
 	case NVME_SGL_DATA << 4 | NVME_SGL_OFFSET:
 		tr->in_capsule = true;
-		if (le64_get(sgl->addr) != 0)
+		/* bits 1:0 of the opcode: data to the host cannot be in the command */
+		if ((tr->req.sqe.opc & 3) == 2)
+			tr->req.sgl_status = NVME_SC_SGL_TYPE;
+		else if (le64_get(sgl->addr) != 0)
 			tr->req.sgl_status = NVME_SC_SGL_OFFSET;
 		else if (tr->req.sgl_len > pdu->data_len ||
 			 tr->req.sgl_len > framing->in_capsule_max)

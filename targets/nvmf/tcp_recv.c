@@ -227,8 +227,6 @@ static enum step recv_cmd(struct nvmf_tcp_conn *conn, const uint8_t *header,
 		nvmf_req_done(req, req->status);
 	else if (req->dir == NVMF_DIR_NONE)
 		nvmf_req_exec(req);
-	else if (unlikely(tr->in_capsule))      /* data to the host cannot be in the command */
-		nvmf_req_done(req, NVME_SC_INVALID_FIELD | NVME_STATUS_DNR);
 	else
 		nvmf_tcp_req_go(conn, tr);
 	return STEP_AGAIN;
