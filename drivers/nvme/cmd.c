@@ -10,14 +10,15 @@
 
 int nvme_cmd_disk(struct cmd_ctx *ctx, struct nvme_ns **ns)
 {
-	const char *name = cmd_str(ctx, "NAME");
+	const char *name = cmd_str(ctx, "name");
 	struct bdev *bdev = bdev_find(name);
 
 	if (!bdev)
-		return cmd_fail(ctx, -ENOENT, "%s: there is no such disk; see disk list", name);
+		return cmd_fail(ctx, -ENOENT, "disk %s: there is none of that name; see disk "
+				"list", name);
 	*ns = nvme_disk_ns(bdev);
 	if (!*ns)
-		return cmd_fail(ctx, -EOPNOTSUPP, "%s: is no NVMe drive", name);
+		return cmd_fail(ctx, -EOPNOTSUPP, "disk %s: is no NVMe drive; see disk list", name);
 	return 0;
 }
 
@@ -38,7 +39,7 @@ static void claim_block(void *arg)
 
 static int disk_attach(struct cmd_ctx *ctx)
 {
-	const char *text = cmd_str(ctx, "PCI");
+	const char *text = cmd_str(ctx, "pci");
 	struct claim claim = { .rc = 0 };
 	int rc;
 
@@ -57,10 +58,10 @@ static int disk_attach(struct cmd_ctx *ctx)
 	return 0;
 }
 
-/* NAME is a disk, or its controller. */
+/* The name is a disk's or its controller's. */
 static int disk_detach(struct cmd_ctx *ctx)
 {
-	struct nvme_ctrl *c = nvme_ctrl_find(cmd_str(ctx, "NAME"));
+	struct nvme_ctrl *c = nvme_ctrl_find(cmd_str(ctx, "name"));
 	struct nvme_ns *ns;
 	int rc;
 
@@ -75,8 +76,8 @@ static int disk_detach(struct cmd_ctx *ctx)
 
 		user = list_first_entry(&ns->bdev.users, struct bdev_user, link);
 		if (user)
-			return cmd_fail(ctx, -EBUSY, "%s: is in use by %s; remove that first",
-					ns->bdev.name, user->who);
+			return cmd_fail(ctx, -EBUSY, "disk %s: is in use by %s; remove that "
+					"first", ns->bdev.name, user->who);
 	}
 	nvme_ctrl_detach(c);
 	return 0;
@@ -101,12 +102,12 @@ static int identify_rows(struct cmd_ctx *ctx, const struct nvme_ns *ns)
 	cmd_col(ctx, "firmware", "%s", i->firmware);
 	cmd_col(ctx, "vendor", "%04x", i->vid);
 	cmd_col(ctx, "version", "%u.%u.%u", i->ver >> 16, i->ver >> 8 & 0xff, i->ver & 0xff);
-	cmd_col_size(ctx, "transfer-max", c->xfer_bytes_max);
+	cmd_col_size(ctx, "transfer_max", c->xfer_bytes_max);
 	cmd_col(ctx, "commands", "%s%s%s%s", i->oncs & NVME_ONCS_COMPARE ? "compare " : "",
 		i->oncs & NVME_ONCS_DSM ? "unmap " : "",
 		i->oncs & NVME_ONCS_WRITE_ZEROES ? "write-zeroes " : "",
 		i->oacs & NVME_OACS_FORMAT ? "format" : "");
-	cmd_col_bool(ctx, "volatile-cache", i->volatile_cache);
+	cmd_col_bool(ctx, "volatile_cache", i->volatile_cache);
 	cmd_col_bool(ctx, "sgl", i->sgls & 3);
 	cmd_col_u64(ctx, "nsid", ns->nsid);
 	cmd_col_u64(ctx, "blocks", le64_get(id.nsze));
@@ -157,21 +158,21 @@ static int smart_rows(struct cmd_ctx *ctx, const struct nvme_ns *ns)
 		s.critical_warning & NVME_SMART_READONLY ? "read-only " : "",
 		s.critical_warning & NVME_SMART_BACKUP_FAILED ? "backup" : "");
 	celsius(ctx, "temperature", le16_un_get(s.composite_temperature));
-	celsius(ctx, "temperature-warning", c->info.warning_kelvin);
-	celsius(ctx, "temperature-critical", c->info.critical_kelvin);
+	celsius(ctx, "temperature_warning", c->info.warning_kelvin);
+	celsius(ctx, "temperature_critical", c->info.critical_kelvin);
 	cmd_col_percent(ctx, "spare", s.available_spare);
-	cmd_col_percent(ctx, "spare-threshold", s.available_spare_threshold);
+	cmd_col_percent(ctx, "spare_threshold", s.available_spare_threshold);
 	cmd_col_percent(ctx, "used", s.percentage_used);
 	cmd_col_size(ctx, "read", u128_low(s.data_units_read) * 512000);
 	cmd_col_size(ctx, "written", u128_low(s.data_units_written) * 512000);
-	cmd_col_u64(ctx, "read-commands", u128_low(s.host_read_commands));
-	cmd_col_u64(ctx, "write-commands", u128_low(s.host_write_commands));
-	cmd_col_u64(ctx, "busy-minutes", u128_low(s.controller_busy_time));
-	cmd_col_u64(ctx, "power-cycles", u128_low(s.power_cycles));
-	cmd_col_u64(ctx, "power-on-hours", u128_low(s.power_on_hours));
-	cmd_col_u64(ctx, "unsafe-shutdowns", u128_low(s.unsafe_shutdowns));
-	cmd_col_u64(ctx, "media-errors", u128_low(s.media_errors));
-	cmd_col_u64(ctx, "error-log-entries", u128_low(s.error_log_entries));
+	cmd_col_u64(ctx, "read_commands", u128_low(s.host_read_commands));
+	cmd_col_u64(ctx, "write_commands", u128_low(s.host_write_commands));
+	cmd_col_u64(ctx, "busy_minutes", u128_low(s.controller_busy_time));
+	cmd_col_u64(ctx, "power_cycles", u128_low(s.power_cycles));
+	cmd_col_u64(ctx, "power_on_hours", u128_low(s.power_on_hours));
+	cmd_col_u64(ctx, "unsafe_shutdowns", u128_low(s.unsafe_shutdowns));
+	cmd_col_u64(ctx, "media_errors", u128_low(s.media_errors));
+	cmd_col_u64(ctx, "error_log_entries", u128_low(s.error_log_entries));
 	return 0;
 }
 
@@ -233,18 +234,18 @@ static int disk_errors(struct cmd_ctx *ctx)
 /* ---- table ---- */
 
 static const struct cmd_arg arg_pci[] = {
-	{ "PCI", CMD_NAME, .required = true, .help = "PCI address, like 0000:01:00.0" },
+	{ "pci", CMD_NAME, .required = true, .help = "PCI address, like 0000:01:00.0" },
 	{ NULL },
 };
 
 static const struct cmd_arg arg_disk[] = {
-	{ "NAME", CMD_NAME, .required = true, .help = "an NVMe drive, like nvme0n1",
+	{ "name", CMD_NAME, .required = true, .help = "an NVMe drive, like nvme0n1",
 	  .complete = cmd_complete_disk },
 	{ NULL },
 };
 
 static const struct cmd_arg arg_format[] = {
-	{ "NAME", CMD_NAME, .required = true, .help = "an NVMe drive, like nvme0n1",
+	{ "name", CMD_NAME, .required = true, .help = "an NVMe drive, like nvme0n1",
 	  .complete = cmd_complete_disk },
 	{ "block", CMD_SIZE, .keyed = true, .help = "block size, 512 or 4K; as it is when left out",
 	  .min = 512, .max = 65536 },

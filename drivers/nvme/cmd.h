@@ -8,7 +8,7 @@
 
 /* cmd.c */
 
-/* The namespace that the argument NAME means; 0, or what cmd_fail returned. */
+/* The namespace that the argument "name" means; 0, or what cmd_fail returned. */
 int nvme_cmd_disk(struct cmd_ctx *ctx, struct nvme_ns **ns);
 
 /* format.c */

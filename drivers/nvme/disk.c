@@ -140,7 +140,7 @@ static void disk_show(struct bdev *bdev, struct cmd_ctx *ctx)
 	cmd_col_u64(ctx, "nsid", ns->nsid);
 	cmd_col_u64(ctx, "queues", c->queue_count);
 	cmd_col_u64(ctx, "depth", c->queue_depth);
-	cmd_col_bool(ctx, "shadow-doorbells", c->shadow_on);
+	cmd_col_bool(ctx, "shadow_doorbells", c->shadow_on);
 	cmd_col_u64(ctx, "resets", c->resets);
 	cmd_col_u64(ctx, "timeouts", timeouts);
 	cmd_col_u64(ctx, "retries", retries);

@@ -79,8 +79,8 @@ static int format_check(struct cmd_ctx *ctx, struct nvme_ns *ns, struct format *
 				"once, and has %u", c->name, c->ns_count);
 	user = list_first_entry(&ns->bdev.users, struct bdev_user, link);
 	if (user)
-		return cmd_fail(ctx, -EBUSY, "%s: is in use by %s; remove that first",
-				ns->bdev.name, user->who);
+		return cmd_fail(ctx, -EBUSY, "disk %s: is in use by %s; remove that "
+				"first", ns->bdev.name, user->who);
 	rc = nvme_admin_identify(f->c, NVME_CNS_NS, f->nsid, 0, &id);
 	if (rc < 0)
 		return cmd_fail(ctx, rc, "%s: Identify failed (%s)", c->name, strerror(-rc));
