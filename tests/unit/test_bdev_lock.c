@@ -18,7 +18,8 @@
 #include "core/dma.h"
 #include "core/task.h"
 
-enum { REACTORS = 3, BLOCK = 512, BLOCKS = 64, INCREMENTS = 400, WRITES = 4000 };
+enum { REACTORS = 3, BLOCK = 512, BLOCKS = 64, INCREMENTS = 400, WRITES = 4000,
+       MET = 10 };
 
 struct block {
 	uint64_t number, tag;
@@ -52,7 +53,7 @@ static struct bdev mem = {
 	.ops_supported = 1 << IO_READ | 1 << IO_WRITE,
 };
 
-static unsigned lost, failed, writing;
+static unsigned lost, failed, met, writing;
 
 static enum io_status transfer(enum io_op op, uint64_t lba, struct block *data, unsigned count)
 {
@@ -100,10 +101,15 @@ static void write_against(void *arg)
 			b[1].number++;
 			status = transfer(IO_COMPARE_WRITE, 2, b, 2);
 			failed += status != IO_OK && status != IO_ERR_MISCOMPARE;
+			__atomic_add_fetch(&met, status == IO_OK, __ATOMIC_RELAXED);
 		}
 		return;
 	}
-	for (unsigned i = 1; i <= WRITES; i++) {
+	/* Until enough of both came through, however the threads run. */
+	for (unsigned i = 1; i <= WRITES || __atomic_load_n(&met, __ATOMIC_RELAXED) < MET; i++) {
+		/* From no time to enough for a compare-write in between. */
+		for (unsigned pause = i * 7 % 64; pause > 0; pause--)
+			task_yield();
 		b[0].tag = i;
 		failed += transfer(IO_WRITE, 2, b, 1) != IO_OK;
 		failed += transfer(IO_READ, 2, b, 1) != IO_OK;
@@ -142,9 +148,8 @@ static void test_compare_write_is_atomic_between_reactors(void **state)
 	assert_int_equal(failed, 0);
 	assert_int_equal(disk[1].number, REACTORS * INCREMENTS);
 	assert_int_equal(lost, 0);
-	/* They did meet. */
-	assert_int_equal(disk[2].tag, WRITES);
-	assert_true(disk[2].number > 0);
+	assert_true(disk[2].tag >= WRITES);
+	print_message("%u compare-writes among %u writes\n", met, WRITES);
 }
 
 int main(void)
