@@ -18,8 +18,8 @@
 #include "core/dma.h"
 #include "core/task.h"
 
-enum { REACTORS = 3, BLOCK = 512, BLOCKS = 64, INCREMENTS = 400, WRITES = 4000,
-       MET = 10 };
+enum { REACTORS = 3, BLOCK = 512, BLOCKS = 64 };
+enum { INCREMENTS = 400, WRITES = 4000, MET = 10 };
 
 struct block {
 	uint64_t number, tag;
