@@ -34,7 +34,7 @@ def smoke(options, folder):
     try:
         vm.socket_ready(serial)
         console = Console.unix(serial, folder / "console.log")
-        ready = console.expect(r"^READY t_ms=(\d+)", READY_S).group(1)
+        ready = console.expect(r"\bREADY t_ms=(\d+)", READY_S).group(1)
         result = nvme_tcp.smoke("127.0.0.1", port)
         console.send("\rsystem poweroff\r")
         vm.wait(POWEROFF_S)
@@ -54,7 +54,8 @@ def main():
     try:
         print("smoke: PASS:", smoke(options, folder))
     except Exception as error:                          # one line and a status, whatever went wrong
-        print(f"smoke: FAIL: {type(error).__name__}: {error}; logs: {folder}")
+        told = str(error).split("\n")[0]
+        print(f"smoke: FAIL: {type(error).__name__}: {told}; logs: {folder}")
         return 1
     shutil.rmtree(folder)
     return 0
