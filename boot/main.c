@@ -127,6 +127,9 @@ static void boot_say_ready(void)
 	if (boot_facts.modules_failed || boot_facts.commands_failed)
 		snprintf(line + n, sizeof(line) - (size_t)n, " failed=%u",
 			 boot_facts.modules_failed + boot_facts.commands_failed);
+	/* whatever the boot loader and the kernel have left on the line */
+	if (karst_run.appliance)
+		console_print("");
 	console_print(line);
 	console_ready();
 }
