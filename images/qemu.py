@@ -131,7 +131,7 @@ def default_drives(folder):
 
 
 def command(out, boot="direct", memory_mib=1024, cpus=2, accel=None, drives=None, forward=None, nic="virtio-net-pci",
-            serial="stdio", qmp=None, append="", disk=None, folder=None, reboot=True, gdb=None, extra=()):
+            serial="stdio", qmp=None, append="", disk=None, folder=None, reboot=True, gdb=None, iommu=True, extra=()):
     """The arguments of QEMU.
 
     out      the build's folder                     boot     bios, uefi or direct (-kernel)
@@ -141,6 +141,7 @@ def command(out, boot="direct", memory_mib=1024, cpus=2, accel=None, drives=None
     disk     the boot disk as it is, instead of a copy of disk.img in FOLDER, default OUT/run
     reboot   False: QEMU ends when the machine reboots
     append   more of the kernel's command line, with boot=direct
+    iommu    False: a machine without one, where drives use physical addresses
     """
     out = Path(out)
     images, folder = out / "images", Path(folder) if folder else out / "run"
@@ -148,7 +149,7 @@ def command(out, boot="direct", memory_mib=1024, cpus=2, accel=None, drives=None
     forward = {NVME_PORT: NVME_PORT} if forward is None else forward
     arguments = [QEMU, "-name", "karst", "-M", "q35,kernel-irqchip=split", *accel_arguments(accel, images / "bzImage"),
                  "-smp", str(cpus), "-m", str(memory_mib), "-nodefaults", "-no-user-config", "-display", "none",
-                 "-device", "intel-iommu,intremap=on,caching-mode=on"]
+                 *(["-device", "intel-iommu,intremap=on,caching-mode=on"] if iommu else [])]
     arguments += boot_arguments(boot, images, folder, append, disk)
     for index, (path, block_bytes) in enumerate(default_drives(folder) if drives is None else drives):
         arguments += nvme_arguments(index, path, block_bytes)
