@@ -24,11 +24,8 @@ static int reactor_show(struct cmd_ctx *ctx)
 		cmd_col_u64(ctx, "fds", st.fds);
 		cmd_col_u64(ctx, "timers", st.timers);
 		cmd_col_u64(ctx, "messages", st.messages);
-		cmd_col_u64(ctx, "completions", st.completions);
 		cmd_col_u64(ctx, "sleeps", st.sleeps);
 		cmd_col_u64(ctx, "heartbeat", st.heartbeat);
-		cmd_col_time(ctx, "busy_time", st.busy_us * 1000);
-		cmd_col_time(ctx, "sleep_time", st.sleep_us * 1000);
 	}
 	return 0;
 }
