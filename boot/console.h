@@ -23,7 +23,8 @@
 enum {
 	HISTORY_LINES = 64,
 	SEARCH_BYTES = 64,
-	CONSOLE_IN_BYTES = 4096,                /* typed ahead */
+	CONSOLE_IN_BYTES = 64 * 1024,           /* typed ahead, or pasted */
+	CONSOLE_IN_LOW_BYTES = 16 * 1024,       /* with less room a port stops reading */
 	CONSOLE_OUT_BYTES = 64 * 1024,          /* on the way to a terminal */
 	CONSOLE_HOLD_BYTES = 4 * 1024 * 1024,   /* printed by a command, not yet shown */
 	CONSOLE_CLIENTS_MAX = 16,               /* of the socket */
@@ -159,6 +160,8 @@ struct console_port {
 	/* bytes that write() takes now */
 	size_t (*room)(struct console_port *port);
 	void (*write)(struct console_port *port, const char *text, size_t len);
+	/* there is room for input again; NULL for a port that never stops reading */
+	void (*resume)(struct console_port *port);
 	/* the session has ended by itself (STATUS: of its one command) and is no more */
 	void (*ended)(struct console_port *port, int status);
 };
@@ -195,6 +198,7 @@ struct console_session {
 	/* output */
 	bool at_left;                   /* the cursor is in the first column */
 	uint64_t dropped;
+	bool lost;                      /* some output of the command was dropped */
 	unsigned page_lines, page_column;
 	bool page_off;                  /* no pager until the command ends */
 	bool discard;                   /* the rest of the output is not wanted */
@@ -215,6 +219,8 @@ void session_resize(struct console_session *s, unsigned columns, unsigned rows);
 void session_wake(struct console_session *s);
 /* The port is gone and is not called any more. */
 void session_hangup(struct console_session *s);
+/* Bytes that session_input keeps. */
+size_t session_input_room(const struct console_session *s);
 /* The next byte that was typed, -1: none. */
 int session_take(struct console_session *s);
 /* A line of text around whatever is on the screen. */
@@ -248,6 +254,7 @@ struct console_fd {
 	char *out;                      /* a ring of CONSOLE_OUT_BYTES */
 	size_t head, len;
 	bool armed;                     /* waiting for the fd to take more */
+	bool paused;                    /* not reading */
 	void (*input)(struct console_fd *f, const char *bytes, size_t len);
 	/* what was waiting is out, all or some of it */
 	void (*drained)(struct console_fd *f);
@@ -261,6 +268,8 @@ int console_fd_open(struct console_fd *f, int fd);
 size_t console_fd_room(const struct console_fd *f);
 /* At most that many. */
 void console_fd_write(struct console_fd *f, const char *bytes, size_t len);
+/* Stops reading, or goes on. */
+void console_fd_pause(struct console_fd *f, bool pause);
 /* Closes the descriptor; unsent bytes are lost. */
 void console_fd_close(struct console_fd *f);
 

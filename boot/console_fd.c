@@ -15,12 +15,24 @@
 
 enum { READ_BYTES = 4096 };
 
+static void fd_events(struct console_fd *f, bool armed, bool paused)
+{
+	if (f->armed == armed && f->paused == paused)
+		return;
+	f->armed = armed;
+	f->paused = paused;
+	fd_source_modify(&f->src, (paused ? 0 : EPOLLIN) | (armed ? EPOLLOUT : 0));
+}
+
 static void fd_arm(struct console_fd *f, bool on)
 {
-	if (f->armed == on)
-		return;
-	f->armed = on;
-	fd_source_modify(&f->src, EPOLLIN | (on ? EPOLLOUT : 0));
+	fd_events(f, on, f->paused);
+}
+
+void console_fd_pause(struct console_fd *f, bool pause)
+{
+	if (f->out)
+		fd_events(f, f->armed, pause);
 }
 
 /* 0, or -errno: broken. */
@@ -85,7 +97,7 @@ int console_fd_open(struct console_fd *f, int fd)
 	if (!f->out)
 		return -ENOMEM;
 	f->head = f->len = 0;
-	f->armed = false;
+	f->armed = f->paused = false;
 	f->src = (struct fd_source){ .fd = fd, .event = fd_event };
 	rc = fd_source_add(&f->src, EPOLLIN);
 	if (rc != 0) {

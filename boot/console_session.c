@@ -47,7 +47,7 @@ static void prompt_show(struct console_session *s)
 {
 	s->state = SESSION_PROMPT;
 	s->page_lines = s->page_column = 0;
-	s->page_off = s->discard = false;
+	s->page_off = s->discard = s->lost = false;
 	line_reset(&s->line);
 	if (!s->at_left)
 		session_write(s, "\n", 1);
@@ -102,7 +102,7 @@ static void job_finish(struct console_session *s)
 {
 	struct console_job *job = s->job;
 
-	s->status = -job->rc;
+	s->status = job->rc == 0 && s->lost ? ENOBUFS : -job->rc;
 	if (s->progress_cells > 0)
 		session_hide(s);
 	s->job = NULL;
@@ -132,6 +132,9 @@ static void interrupt(struct console_session *s)
 		job_cancel(s->job);
 	} else if (has_prompt(s)) {
 		job_abandon(s, "[it has not stopped: left running, see `task list`]\n");
+	} else {
+		s->status = EINTR;
+		s->closing = true;
 	}
 }
 
@@ -236,6 +239,11 @@ static bool input_acts(struct console_session *s, char c)
 	return true;
 }
 
+size_t session_input_room(const struct console_session *s)
+{
+	return sizeof(s->in) - s->in_len;
+}
+
 static void keys_step(struct console_session *s)
 {
 	struct key k;
@@ -249,6 +257,8 @@ static void keys_step(struct console_session *s)
 			key(s, &k);
 	while (s->in_len > 0 && input_acts(s, s->in[s->in_head]))
 		session_take(s);
+	if (s->port && s->port->resume && session_input_room(s) >= CONSOLE_IN_BYTES / 2)
+		s->port->resume(s->port);
 	if (s->state == SESSION_RUNNING && s->job->reading && s->in_len > 0)
 		event_signal(&s->job->key);
 }

@@ -252,6 +252,7 @@ bool session_pump(struct console_session *s)
 		session_write(s, h->data + h->head, n);
 		hold_took(h, n);
 	}
+	s->lost = s->lost || h->dropped > 0;
 	s->dropped += h->dropped;
 	h->dropped = 0;
 	session_write(s, "", 0);

@@ -85,6 +85,11 @@ static void client_write(struct console_port *port, const char *text, size_t len
 	}
 }
 
+static void client_resume(struct console_port *port)
+{
+	console_fd_pause(&container_of(port, struct client, port)->fd, false);
+}
+
 /* The end of an orderly client: it is freed when its last bytes are out. */
 static void client_exit(struct client *c, int status)
 {
@@ -165,8 +170,11 @@ static int client_frame(struct client *c, const struct ctl_frame *frame)
 			client_start(c, frame) : -EPROTO;
 	switch (frame->type) {
 	case CTL_KEYS:
-		if (c->session)
-			session_input(c->session, (const char *)frame->payload, frame->len);
+		if (!c->session)
+			return 0;
+		session_input(c->session, (const char *)frame->payload, frame->len);
+		if (session_input_room(c->session) < CONSOLE_IN_LOW_BYTES)
+			console_fd_pause(&c->fd, true);
 		return 0;
 	case CTL_SIZE:
 		memcpy(&size, frame->payload, sizeof(size));
@@ -227,7 +235,8 @@ static void client_accept(int fd)
 		close(fd);
 		return;
 	}
-	c->port = (struct console_port){ client_room, client_write, client_ended };
+	c->port = (struct console_port){ client_room, client_write, client_resume,
+					client_ended };
 	c->fd = (struct console_fd){ .input = client_input, .drained = client_drained,
 				     .broken = client_broken };
 	if (console_fd_open(&c->fd, fd) != 0) {

@@ -104,7 +104,7 @@ static int tty_open(void)
 
 	if (fd < 0)
 		return -errno;
-	tty.port = (struct console_port){ tty_room, tty_write, tty_ended };
+	tty.port = (struct console_port){ tty_room, tty_write, NULL, tty_ended };
 	tty.fd = (struct console_fd){ .input = tty_input, .drained = tty_drained,
 				      .broken = tty_broken };
 	rc = console_fd_open(&tty.fd, fd);

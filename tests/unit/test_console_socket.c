@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -219,6 +220,40 @@ static void test_a_prompt(void **state)
 	close(fd);
 }
 
+/* More than a session keeps, at once: the client waits, nothing is lost. */
+static void test_a_long_paste_arrives_whole(void **state)
+{
+	enum { COUNT = 12000 };
+	static const char line[] = "try lines\r";
+	char keys[CTL_KEYS_MAX];
+	unsigned count = 0, most = 0;
+	int fd = dial(), more = 1 << 20;
+
+	put_start(fd, CTL_ATTACH, "", 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &more, sizeof(more));
+	while (most + sizeof(line) - 1 <= sizeof(keys)) {
+		memcpy(keys + most, line, sizeof(line) - 1);
+		most += sizeof(line) - 1;
+	}
+	for (unsigned sent = 0; sent < COUNT; sent += most / 10) {
+		struct ctl_head head = ctl_head_make(CTL_KEYS, most);
+		struct iovec iov[] = { { &head, sizeof(head) }, { keys, most } };
+		struct answer a;
+		const char *p;
+
+		/* no turn of the reactor in between: as fast as a paste can be */
+		assert_int_equal(writev(fd, iov, 2), (ssize_t)(sizeof(head) + most));
+		if (sent / (most / 10) % 30 != 29 && sent + most / 10 < COUNT)
+			continue;
+		a = get(fd);
+		for (p = a.text; (p = strstr(p, "\nline 1\n")); p++)
+			count++;
+		free(a.text);
+	}
+	assert_int_equal(count, (COUNT + most / 10 - 1) / (most / 10) * (most / 10));
+	close(fd);
+}
+
 static void test_other_protocols_are_closed(void **state)
 {
 	static const char *const wrong[] = {
@@ -310,6 +345,7 @@ int main(void)
 		T(test_one_command_and_its_status),
 		T(test_long_output_arrives_whole),
 		T(test_a_prompt),
+		T(test_a_long_paste_arrives_whole),
 		T(test_other_protocols_are_closed),
 		T(test_silent_and_stuck_clients_are_closed_and_others_served),
 		T(test_clients_that_go_away_leave_nothing),
