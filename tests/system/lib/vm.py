@@ -2,7 +2,7 @@
 """A QEMU process: started so that it dies with the tests, driven by QMP, ended by its own id."""
 import ctypes
 import json
-import os
+import re
 import signal
 import socket
 import subprocess
@@ -113,8 +113,10 @@ class Vm:
                                  + self.log_path.read_text(errors="replace")) from None
 
     def socket_ready(self, path):
-        """Waits until QEMU listens on the UNIX socket PATH."""
-        wait_for(f"QEMU socket {path}", lambda: os.path.exists(path), self.process)
+        """Waits until QEMU listens on the UNIX socket PATH: it exists a moment before."""
+        listening = re.compile(rf"^\S+ \S+ \S+ 00010000 .* {re.escape(str(path))}$", re.M)
+        wait_for(f"QEMU socket {path}", lambda: listening.search(Path("/proc/net/unix").read_text()),
+                 self.process)
 
     def wait(self, timeout_s=60):
         """QEMU's exit status, once the machine has powered off."""
