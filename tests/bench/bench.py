@@ -10,7 +10,6 @@ the rest depends on the machine. Disks are null disks: what is measured is every
 import argparse
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -67,45 +66,63 @@ class Bench:
         done = subprocess.run([self.load, *map(str, args)], check=True, capture_output=True, text=True, timeout=600)
         return dict(re.findall(r"(\w+)=(\S+)", done.stdout))
 
-    def nvme(self, port, op, depth, count):
-        return float(self.run_load("nvme", "127.0.0.1", port, NQN, op, depth, count)["iops"])
+    def nvme(self, port, op, depth, count, *how):
+        return float(self.run_load("nvme", "127.0.0.1", port, NQN, op, depth, count, *how)["iops"])
 
     @contextlib.contextmanager
-    def wrapped(self, wrapper):
-        """A hosted karst below WRAPPER (valgrind, strace); its port and folder. Ends in order."""
+    def under_valgrind(self):
+        """A hosted karst under callgrind: its port and folder. Ends in order."""
         folder, port = self.new_folder(), free_port()
         script = folder / "startup.rc"
         script.write_text(SCRIPT.format(port=port))
         log = folder / "log"
-        command = [arg.format(folder=folder) for arg in wrapper]
-        command += [self.binary, "-s", folder / "sock", "--no-huge", "-f", script]
-        process = spawn(command, log)
+        process = spawn(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind", self.binary,
+                         "-s", folder / "sock", "--no-huge", "-f", script], log)
         wait_for("READY", lambda: re.search("^READY", log.read_text(errors="replace"), re.M), process, 120)
         yield port, folder
-        # the wrapper's child is karst; strace passes no signal on, valgrind is karst itself
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-        os.kill(int(children[0]) if children else process.pid, signal.SIGTERM)
+        process.terminate()
         process.wait(120)
 
 
 # ---- counts ----
 
+# The turning of a reactor, worked or not: how often it turns for a request is chance.
+TURNING = re.compile(r"core/(reactor|poller|timer|fd_source|task\w*|clock)\.[ch]$")
+OWN = re.compile(r"(core|drivers|targets)/")
+
+
 def callgrind_counts(path):
-    """(instructions, calls of allocators) of a callgrind output file."""
-    names, calls, total, callee = {}, 0, 0, None
+    """(instructions, those of own code but for the turning of reactors, calls of allocators) of a callgrind file."""
+    files, functions = {}, {}
+    total = own = calls = 0
+    callee, counted, inclusive = None, False, False
+
+    def name_of(table, number, name):
+        if name:
+            table[number] = name
+        return table.get(number, "")
+
     for line in path.read_text(errors="replace").splitlines():
-        match = re.match(r"(c?)fn=\((\d+)\)(?: (.*))?$", line)
-        if match:
-            if match.group(3):
-                names[match.group(2)] = re.sub(r"'\d+$", "", match.group(3))
-            if match.group(1):
-                callee = names.get(match.group(2))
+        match = re.match(r"(fl|fi|fe|fn|cfn)=\((\d+)\)(?: (.*))?$", line)
+        if match and match.group(1) == "cfn":
+            callee = re.sub(r"'\d+$", "", name_of(functions, *match.groups()[1:]))
+        elif match and match.group(1) == "fn":
+            name_of(functions, *match.groups()[1:])
+        elif match:
+            source = name_of(files, *match.groups()[1:])
+            counted = bool(OWN.search(source)) and not TURNING.search(source)
         elif line.startswith("calls="):
-            if callee in ALLOCATORS:
-                calls += int(line[6:].split()[0])
+            calls += int(line[6:].split()[0]) if callee in ALLOCATORS else 0
+            inclusive = True            # the next line is the callee's cost
         elif line.startswith(("summary:", "totals:")):
             total = int(line.split()[1])
-    return total, calls
+        elif re.match(r"[+\-*\d]\S* \d+$", line):
+            own += int(line.split()[1]) if counted and not inclusive else 0
+            inclusive = False
+        elif line.startswith(("cfi=", "cfl=")):
+            match = re.match(r"cf[il]=\((\d+)\)(?: (.*))?$", line)
+            name_of(files, *match.groups())
+    return total, own, calls
 
 
 def strace_counts(path):
@@ -119,16 +136,21 @@ def strace_counts(path):
 
 
 def callgrind_run(bench, op, depth, count):
-    wrapper = ["valgrind", "--tool=callgrind", "--callgrind-out-file={folder}/callgrind"]
-    with bench.wrapped(wrapper) as (port, folder):
-        bench.nvme(port, op, depth, count)
+    with bench.under_valgrind() as (port, folder):
+        bench.nvme(port, op, depth, count, "lockstep")
     return callgrind_counts(folder / "callgrind")
 
 
 def strace_run(bench, op, depth, count):
-    with bench.wrapped(["strace", "-f", "-c", "-o", "{folder}/strace"]) as (port, folder):
-        bench.nvme(port, op, depth, count)
-    return strace_counts(folder / "strace")
+    """Attached after the start, which polls for what its threads have done a varying number of times."""
+    with Karst(bench.binary, bench.new_folder(), SCRIPT) as karst:
+        path = karst.folder / "strace"
+        tracer = spawn(["strace", "-f", "-c", "-o", path, "-p", karst.process.pid], karst.folder / "strace.log")
+        wait_for("strace", lambda: "attached" in (karst.folder / "strace.log").read_text(), tracer)
+        bench.nvme(karst.port, op, depth, count)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(60)
+    return strace_counts(path)
 
 
 def bench_counts(bench, table):
@@ -137,8 +159,9 @@ def bench_counts(bench, table):
     ops = long - short
     for op in SIZES:
         few, many = callgrind_run(bench, op, 32, short), callgrind_run(bench, op, 32, long)
-        table.row(f"{op}: instructions", f"{(many[0] - few[0]) / ops:.0f}")
-        table.row(f"{op}: allocations", f"{(many[1] - few[1]) / ops:g}", "must be 0")
+        total, own, calls = ((b - a) / ops for a, b in zip(few, many))
+        table.row(f"{op}: instructions", f"{own:.0f}", f"of Karst's own code; {total:.0f} with libc and polling")
+        table.row(f"{op}: allocations", f"{calls:g}", "must be 0")
     for depth in (1, 32):
         for op in SIZES:
             few, many = strace_run(bench, op, depth, short), strace_run(bench, op, depth, long)

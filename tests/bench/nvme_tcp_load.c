@@ -4,9 +4,12 @@
  * size, a fixed depth. What it does depends on nothing but its arguments, so that two runs that
  * differ in their length differ in the server's work by exactly the requests between.
  *
- *   nvme_tcp_load nvme HOST PORT NQN read|write DEPTH COUNT [BLOCK_BYTES]
+ *   nvme_tcp_load nvme HOST PORT NQN read|write DEPTH COUNT [lockstep]
  *   nvme_tcp_load echo HOST PORT REQUEST_BYTES ANSWER_BYTES DEPTH COUNT
  *   nvme_tcp_load echo-server HOST REQUEST_BYTES ANSWER_BYTES
+ *
+ * With lockstep the next DEPTH requests go out together, once all before are answered: the server's
+ * work then depends on chance even less. Without, each answer is followed by the next request.
  *
  * The echo server answers messages of one size with messages of another over bare sockets and does
  * nothing else: with the sizes of NVMe/TCP's PDUs it is the limit of the same machine. It prints
@@ -36,6 +39,7 @@ enum {
 	RECEIVE_BYTES = 1024 * 1024,
 	SPAN_BYTES = 16 * 1024 * 1024,  /* of the namespace that is used */
 	SQ_ENTRIES = DEPTH_MAX + 1,
+	BLOCK_BYTES = 512,
 };
 
 /* A stream of requests over one connection. */
@@ -43,9 +47,9 @@ struct load {
 	int fd;
 	unsigned depth;
 	unsigned long count, sent, done;
+	bool lockstep;
 	/* nvme */
 	bool write;
-	unsigned block_bytes;
 	uint16_t free_cid[DEPTH_MAX];
 	unsigned free_count;
 	/* echo: sizes */
@@ -148,11 +152,12 @@ static double now_s(void)
 static void load_run(struct load *l)
 {
 	while (l->done < l->count) {
+		bool more = !l->lockstep || l->sent == l->done;
 		size_t at = 0, n;
 		ssize_t got;
 
 		l->out_len = 0;
-		while (l->sent < l->count && l->sent - l->done < l->depth) {
+		while (more && l->sent < l->count && l->sent - l->done < l->depth) {
 			l->put(l);
 			l->sent++;
 		}
@@ -264,7 +269,7 @@ static int queue_connect(const char *host, const char *port, const char *nqn, ui
 static void nvme_put(struct load *l)
 {
 	size_t data_bytes = l->write ? IO_BYTES : 0;
-	uint32_t blocks = IO_BYTES / l->block_bytes;
+	uint32_t blocks = IO_BYTES / BLOCK_BYTES;
 	struct nvme_tcp_cmd cmd = {
 		.ch = {
 			.type = NVME_TCP_CMD, .hlen = sizeof(cmd),
@@ -332,7 +337,7 @@ static void run_nvme(char **argv, int argc)
 		.write = strcmp(argv[3], "write") == 0,
 		.depth = (unsigned)number(argv[4], 1, DEPTH_MAX),
 		.count = number(argv[5], 1, 1ul << 40),
-		.block_bytes = argc > 6 ? (unsigned)number(argv[6], 512, IO_BYTES) : 512,
+		.lockstep = argc > 6 && strcmp(argv[6], "lockstep") == 0,
 		.put = nvme_put, .take = nvme_take,
 	};
 	int admin = queue_connect(argv[0], argv[1], argv[2], 0, &cntlid);
@@ -437,7 +442,7 @@ int main(int argc, char **argv)
 	else if (argc == 5 && strcmp(argv[1], "echo-server") == 0)
 		run_echo_server(argv + 2);
 	else
-		die("usage: nvme HOST PORT NQN read|write DEPTH COUNT [BLOCK_BYTES] | echo HOST "
+		die("usage: nvme HOST PORT NQN read|write DEPTH COUNT [lockstep] | echo HOST "
 		    "PORT REQUEST_BYTES ANSWER_BYTES DEPTH COUNT | echo-server HOST "
 		    "REQUEST_BYTES ANSWER_BYTES");
 	return 0;
