@@ -105,7 +105,7 @@ class Appliance:
 
     def wait_ready(self, timeout_s=READY_S):
         """The words of the next READY line; then a prompt is there."""
-        match = self.console.expect(r"(?:^|\r)READY (t_ms=[^\r\n]*)\r?\n", timeout_s)
+        match = self.console.expect(r"READY (t_ms=[^\r\n]*)\r?\n", timeout_s)
         self.ready = dict(word.split("=") for word in match.group(1).split())
         self.console.expect(PROMPT, 30)
         return self.ready
@@ -140,7 +140,7 @@ class Appliance:
         text = self.log_path.read_text(errors="replace")
         found = trouble(text, self.allowed) + trouble(self.vm.log_path.read_text(errors="replace"))
         assert not found, f"{self.log_path}:\n" + "\n".join(found)
-        starts = len(re.findall(r"(?:^|\r)READY t_ms=", text, re.M))
+        starts = len(re.findall(r"READY t_ms=", text, re.M))
         assert starts <= 1 + self.restarts, f"karst started {starts} times, see {self.log_path}"
 
     def poweroff(self, timeout_s=60):
