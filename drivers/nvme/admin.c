@@ -92,7 +92,10 @@ int nvme_admin_exec(struct nvme_ctrl *c, struct nvme_sqe *sqe, unsigned timeout_
 		task_yield();
 	}
 	c->admin_users++;
-	rc = task_wait_timeout(&req.done, timeout_ms * 1000ull);
+	/* some drives answer nothing else while they format: that is no reason for a reset */
+	do
+		rc = task_wait_timeout(&req.done, timeout_ms * 1000ull);
+	while (rc < 0 && !req.finished && c->formatting && sqe->opc != NVME_ADM_FORMAT_NVM);
 	c->admin_users--;
 	if (rc < 0 && !req.finished) {
 		/* an interrupt may have been lost: the answer may be there */

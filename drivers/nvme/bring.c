@@ -365,7 +365,7 @@ static void lanes_open(void *arg)
 
 	if (r < c->queue_count) {
 		nvme_lane_open(&c->queues[r]);
-		c->queues[r].live = true;
+		nvme_lane_start(&c->queues[r]);
 	} else {
 		nvme_forward_open(&c->forwards[r], &c->queues[r % c->queue_count]);
 	}

@@ -18,7 +18,11 @@
 #include "core/config.h"
 #include "drivers/nvme/nvme.h"
 
-enum { SCANS_PER_TIMEOUT = 4, SCAN_MAX_MS = 1000, ABORT_WAIT_US = 1000 };
+enum {
+	SCANS_PER_TIMEOUT = 4, SCAN_MAX_MS = 1000,
+	ABORT_WAIT_US = 1000,
+	WARNINGS_PER_SECOND = 10,
+};
 
 static unsigned outstanding(const struct nvme_queue *q)
 {
@@ -144,15 +148,25 @@ static void abort_task(void *arg)
 	q->aborting = false;
 }
 
+bool nvme_lane_may_warn(struct nvme_queue *q)
+{
+	if (reactor_now_us() - q->warn_us >= 1000 * 1000) {
+		q->warn_us = reactor_now_us();
+		q->warn_count = 0;
+	}
+	return q->warn_count++ < WARNINGS_PER_SECOND;
+}
+
 static void slot_timed_out(struct nvme_queue *q, struct nvme_slot *slot)
 {
 	q->timeouts++;
 	if (slot->state == NVME_SLOT_BUSY) {
 		const struct io *io = slot->io;
 
-		log_warn("%s q%u: %s at block %llu has no answer after %u ms: Abort",
-			 io->chan->bdev->name, q->qid, io_op_name(io->op),
-			 (unsigned long long)io->lba, config.nvme_timeout_ms);
+		if (nvme_lane_may_warn(q))
+			log_warn("%s q%u: %s at block %llu has no answer after %u ms: Abort",
+				 io->chan->bdev->name, q->qid, io_op_name(io->op),
+				 (unsigned long long)io->lba, config.nvme_timeout_ms);
 		slot->state = NVME_SLOT_LATE;
 		slot->posted_us = reactor_now_us();
 	} else {
@@ -228,8 +242,15 @@ void nvme_lane_open(struct nvme_queue *q)
 		q->irq.fd = -1;
 		return;
 	}
+}
+
+void nvme_lane_start(struct nvme_queue *q)
+{
+	/* a function reset may have left it unmasked */
 	q->unmasked = true;
 	vector_mask(q, true);
+	q->live = true;
+	nvme_queue_pump(q);
 }
 
 void nvme_lane_close(struct nvme_queue *q)

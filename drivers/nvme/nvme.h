@@ -181,6 +181,8 @@ struct nvme_queue {
 	struct list *back;              /* per reactor: io done, to be sent back */
 	uint64_t back_reactors;         /* bits: whose list is not empty */
 	bool aborting;                  /* a task sends Aborts */
+	uint64_t warn_us;               /* start of the second in which warn_count were logged */
+	unsigned warn_count;
 	uint64_t posted, timeouts, retries;     /* figures */
 };
 
@@ -223,6 +225,10 @@ void nvme_queue_give_back(struct nvme_queue *q, struct io *io, enum io_status st
 /* Start and stop polling, interrupts and timers; in a task on the queue's reactor. */
 void nvme_lane_open(struct nvme_queue *q);
 void nvme_lane_close(struct nvme_queue *q);
+/* The controller is up again: the queue goes on. */
+void nvme_lane_start(struct nvme_queue *q);
+/* Whether one more warning about an io may be logged: a few a second. */
+bool nvme_lane_may_warn(struct nvme_queue *q);
 /* Looks for late commands in a while. */
 void nvme_lane_scan_later(struct nvme_queue *q);
 /* Sends completed io of other reactors home. */

@@ -271,7 +271,7 @@ static void io_failed(struct nvme_queue *q, struct io *io, uint16_t status, bool
 	}
 	if (aborted && result == IO_ERR_ABORTED)
 		result = IO_ERR_TIMEOUT;
-	if (result != IO_ERR_MISCOMPARE)
+	if (result != IO_ERR_MISCOMPARE && nvme_lane_may_warn(q))
 		log_warn("%s q%u: %s at block %llu failed: status %x/%02x (%s)",
 			 io->chan->bdev->name, q->qid, io_op_name(io->op),
 			 (unsigned long long)io->lba, nvme_status_sct(status),

@@ -19,12 +19,6 @@ static void queue_stop(struct nvme_queue *q)
 	q->live = false;
 }
 
-static void queue_start(struct nvme_queue *q)
-{
-	q->live = true;
-	nvme_queue_pump(q);
-}
-
 static void queue_fail(struct nvme_queue *q)
 {
 	nvme_lane_fail(q, IO_ERR_GONE);
@@ -103,7 +97,7 @@ void nvme_reset(struct nvme_ctrl *c)
 	c->state = NVME_CTRL_LIVE;
 	c->want_scan = true;
 	__atomic_store_n(&c->want_reset, NVME_WANT_NOTHING, __ATOMIC_RELEASE);
-	nvme_ctrl_each_queue(c, queue_start);
+	nvme_ctrl_each_queue(c, nvme_lane_start);
 	log_info("%s: goes on after its reset", c->name);
 }
 

@@ -175,6 +175,31 @@ static void test_a_drive_pulled_while_it_is_formatted(void **state)
 	assert_true(box_until(!box_ctrl(), 1000));
 }
 
+static int all_held(struct fake_nvme *f, uint16_t sqid, const struct nvme_sqe *sqe)
+{
+	return sqid == 0 && sqe->opc == NVME_ADM_IDENTIFY && f->held_count == 0 ? FAKE_DO :
+	       FAKE_HOLD;
+}
+
+static void test_a_drive_that_answers_nothing_while_it_formats_is_not_reset(void **state)
+{
+	struct line line = { .text = "disk format nvme0n1 block=4K force", .rc = 1 };
+
+	fake.oacs = NVME_OACS_FORMAT;
+	assert_int_equal(box_attach(), 0);
+	fake.rule = all_held;
+	assert_non_null(task_start("format", line_task, &line));
+	assert_true(box_until(fake.held_count == 2, 5000));
+	loop_advance(3600ull * 1000 * 1000);
+	assert_int_equal(line.rc, 1);
+	fake.rule = NULL;
+	fake_nvme_release_all(&fake, FAKE_DO);
+	assert_true(box_until(line.rc != 1, 5000));
+	assert_int_equal(line.rc, 0);
+	assert_int_equal(fake.enables, 1);
+	assert_int_equal(box_disk("nvme0n1")->block_bytes, 4096);
+}
+
 static int cmds_setup(void **state)
 {
 	cmd_register(nvme_cmds);
@@ -191,6 +216,7 @@ int main(void)
 		box_test(test_format),
 		box_test(test_a_format_that_fails_brings_the_disk_back),
 		box_test(test_a_drive_pulled_while_it_is_formatted),
+		box_test(test_a_drive_that_answers_nothing_while_it_formats_is_not_reset),
 	};
 
 	return cmocka_run_group_tests(tests, cmds_setup, NULL);
