@@ -180,6 +180,10 @@ static void derive(struct bdev *bdev)
 	bdev->xfer_max = ALIGN_DOWN(bdev->xfer_max, bdev->block_bytes);
 	bdev->align_mask = bdev->limits.align_bytes ? bdev->limits.align_bytes - 1 : 0;
 	bdev->page_mask = bdev->limits.page_bytes ? bdev->limits.page_bytes - 1 : 0;
+	bdev->straight_ops = 1 << IO_READ;
+	if (!bdev->readonly)
+		bdev->straight_ops |= bdev->ops_supported & 1 << IO_WRITE;
+	bdev->pieces_flags = bdev->volatile_cache && !bdev->fua ? IO_FUA : 0;
 	if (bdev->atomic_blocks == 0)
 		bdev->atomic_blocks = 1;
 	if (!uuid_is_nil(&bdev->uuid))

@@ -123,6 +123,8 @@ struct bdev {
 	bool removing;
 	bool exclusive;                 /* a user opened it exclusively */
 	uint8_t block_shift;
+	/* what bdev_submit may hand over after the shortest check; flags that it must not */
+	uint8_t straight_ops, pieces_flags;
 	/* limits without the special meaning of 0, and as masks */
 	uint16_t iov_max;
 	uint32_t xfer_max;

@@ -15,8 +15,10 @@
 
 #include "core/base/util.h"
 #include "core/bdev.h"
+#include "core/clock.h"
 #include "core/stat.h"
 #include "core/task.h"
+#include "core/trace.h"
 
 enum {
 	BDEV_PIECES = 16,               /* children of a channel: pieces in flight at once */
@@ -36,10 +38,12 @@ struct bdev_op_rule {
 	bool range;                     /* lba and lba_count mean something */
 	uint8_t data;                   /* iov holds so many times lba_count blocks */
 	bool writes;
-	uint8_t class;                  /* enum stat_class */
+	/* offset of its class in struct stat_io: an index would be multiplied again and again */
+	uint16_t stat_at;
 };
 
-extern const struct bdev_op_rule bdev_op_rules[IO_OP_COUNT];
+/* For every value of io->op: those that are no op count as other. */
+extern const struct bdev_op_rule bdev_op_rules[UINT8_MAX + 1];
 
 /* A claim on a range of a bdev; one at a time holds the bdev's lock. */
 struct bdev_lock_req {
@@ -120,7 +124,8 @@ static inline struct bdev_parent *bdev_parent(struct io *io)
 }
 
 /* bdev_io.c */
-void bdev_account(struct io *io, uint64_t now_ticks);
+/* An io has ended and the gate is not clear: who waited for it? */
+void bdev_account_gate(struct bdev_chan *chan, struct io *io);
 /* An io that passed the gate: counts it as a writer, and starts it. */
 void bdev_dispatch(struct bdev_chan *chan, struct io *io);
 /* On each reactor when removal starts: nothing new gets in, what waits is failed. */
@@ -159,5 +164,26 @@ void bdev_guard_writer_done(struct bdev_chan *chan);
  */
 void bdev_claim(struct io *io);
 void bdev_claim_end(struct bdev_chan *chan);
+
+
+/* For io.c, of each io that bdev_submit has counted: it has ended. */
+static inline void bdev_account(struct io *io, uint64_t now_ticks)
+{
+	struct bdev_chan *chan = io->chan;
+	const struct bdev_op_rule *rule = &bdev_op_rules[io->op];
+	struct stat_io_class *cls = (void *)((char *)&chan->stats + rule->stat_at);
+
+	trace_at(now_ticks, TRACE_IO_DONE, (uintptr_t)io, io->status);
+	chan->inflight--;
+	chan->writers -= io->writer;
+	if (unlikely(chan->gate))
+		bdev_account_gate(chan, io);
+	cls->ops++;
+	if (likely(io->status == IO_OK))
+		cls->bytes += rule->range ? (uint64_t)io->lba_count << chan->bdev->block_shift : 0;
+	else
+		cls->errors++;
+	stat_hist_add(&cls->latency, clock_ticks_to_ns(now_ticks - io->start_ticks));
+}
 
 #endif

@@ -18,8 +18,8 @@
 
 enum { CALIBRATION_NS = 5 * 1000 * 1000 };
 
-/* nanoseconds per tick, 32.32; 0 before clock_init: ticks are nanoseconds then */
-static uint64_t ns_per_tick;
+uint64_t clock_tick_ns;
+static uint64_t measured_tick_ns;       /* also while time is simulated */
 static uint64_t start_us;
 
 static bool simulated;
@@ -37,7 +37,7 @@ void clock_init(void)
 {
 	uint64_t ns0, ns1, ticks0, ticks1;
 
-	if (ns_per_tick)
+	if (measured_tick_ns)
 		return;
 	ns0 = time_of(CLOCK_MONOTONIC);
 	ticks0 = __rdtsc();
@@ -46,7 +46,8 @@ void clock_init(void)
 		ticks1 = __rdtsc();
 	} while (ns1 - ns0 < CALIBRATION_NS);
 	ASSERT(ticks1 > ticks0);
-	ns_per_tick = (uint64_t)(((unsigned __int128)(ns1 - ns0) << 32) / (ticks1 - ticks0));
+	measured_tick_ns = (uint64_t)(((unsigned __int128)(ns1 - ns0) << 32) / (ticks1 - ticks0));
+	clock_tick_ns = simulated ? 0 : measured_tick_ns;
 	start_us = ns0 / 1000;
 }
 
@@ -72,18 +73,9 @@ uint64_t clock_uptime_us(void)
 	return now > start_us ? now - start_us : 0;
 }
 
-uint64_t clock_ticks(void)
+uint64_t clock_slow_ticks(void)
 {
-	if (simulated)
-		return simulated_ns;
-	return ns_per_tick ? __rdtsc() : time_of(CLOCK_MONOTONIC);
-}
-
-uint64_t clock_ticks_to_ns(uint64_t ticks)
-{
-	if (simulated || !ns_per_tick)
-		return ticks;
-	return (uint64_t)(((unsigned __int128)ticks * ns_per_tick) >> 32);
+	return clock_now_ns();
 }
 
 uint64_t clock_thread_cpu_us(void)
@@ -133,6 +125,7 @@ void clock_simulate(uint64_t seed)
 	if (!simulated)
 		simulated_ns = time_of(CLOCK_MONOTONIC) / 1000 * 1000;
 	simulated = true;
+	clock_tick_ns = 0;
 	simulated_random = seed;
 }
 
@@ -145,4 +138,5 @@ void clock_simulate_advance(uint64_t us)
 void clock_simulate_end(void)
 {
 	simulated = false;
+	clock_tick_ns = measured_tick_ns;
 }

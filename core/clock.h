@@ -18,9 +18,26 @@ uint64_t clock_now_ns(void);
 /* Microseconds since 1970. */
 uint64_t clock_realtime_us(void);
 
+/*
+ * Nanoseconds per tick of the TSC, 32.32 fixed point; 0 when ticks are nanoseconds: before
+ * clock_init, and in simulated time. clock.c writes it.
+ */
+extern uint64_t clock_tick_ns;
+uint64_t clock_slow_ticks(void);
+
 /* The cheapest monotonic count (TSC); for latencies. */
-uint64_t clock_ticks(void);
-uint64_t clock_ticks_to_ns(uint64_t ticks);
+static inline uint64_t clock_ticks(void)
+{
+	return __builtin_expect(clock_tick_ns != 0, 1) ? __builtin_ia32_rdtsc() :
+		clock_slow_ticks();
+}
+
+static inline uint64_t clock_ticks_to_ns(uint64_t ticks)
+{
+	if (__builtin_expect(clock_tick_ns == 0, 0))
+		return ticks;
+	return (uint64_t)(((unsigned __int128)ticks * clock_tick_ns) >> 32);
+}
 
 /* CPU time that the calling thread has used, microseconds; never simulated. */
 uint64_t clock_thread_cpu_us(void);

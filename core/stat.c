@@ -8,18 +8,7 @@
 
 #include "core/base/util.h"
 
-enum { SUB_COUNT = 1 << STAT_HIST_SUB_BITS };
-
-static unsigned bucket_of(uint64_t ns)
-{
-	unsigned shift, index;
-
-	if (ns < SUB_COUNT)
-		return (unsigned)ns;
-	shift = log2_floor(ns) - STAT_HIST_SUB_BITS;
-	index = ((shift + 1) << STAT_HIST_SUB_BITS) + ((unsigned)(ns >> shift) & (SUB_COUNT - 1));
-	return MIN(index, STAT_HIST_BUCKETS - 1u);
-}
+enum { SUB_COUNT = STAT_HIST_SUB_COUNT };
 
 /* The largest value that belongs to the bucket. */
 static uint64_t bucket_top(unsigned index)
@@ -30,17 +19,6 @@ static uint64_t bucket_top(unsigned index)
 		return index;
 	shift = (index >> STAT_HIST_SUB_BITS) - 1;
 	return ((uint64_t)(SUB_COUNT + (index & (SUB_COUNT - 1)) + 1) << shift) - 1;
-}
-
-void stat_hist_add(struct stat_hist *h, uint64_t ns)
-{
-	if (h->count == 0 || ns < h->min_ns)
-		h->min_ns = ns;
-	if (ns > h->max_ns)
-		h->max_ns = ns;
-	h->count++;
-	h->sum_ns += ns;
-	h->bucket[bucket_of(ns)]++;
 }
 
 void stat_hist_merge(struct stat_hist *sum, const struct stat_hist *h)

@@ -44,7 +44,8 @@ struct trace_ring {
 /* The calling reactor's ring; NULL outside of reactors. Set by reactor.c. */
 extern __thread struct trace_ring *trace_ring;
 
-static inline void trace(enum trace_event event, uint64_t a, uint32_t b)
+/* With a reading of the clock that the caller has anyway. */
+static inline void trace_at(uint64_t ticks, enum trace_event event, uint64_t a, uint32_t b)
 {
 	struct trace_ring *r = trace_ring;
 	struct trace_record *rec;
@@ -52,10 +53,15 @@ static inline void trace(enum trace_event event, uint64_t a, uint32_t b)
 	if (!r)
 		return;
 	rec = &r->rec[r->next++ % TRACE_RECORDS];
-	rec->ticks = clock_ticks();
+	rec->ticks = ticks;
 	rec->a = a;
 	rec->b = b;
 	rec->event = event;
+}
+
+static inline void trace(enum trace_event event, uint64_t a, uint32_t b)
+{
+	trace_at(clock_ticks(), event, a, b);
 }
 
 const char *trace_event_name(enum trace_event event);
