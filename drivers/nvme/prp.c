@@ -52,7 +52,15 @@ int nvme_prp_build(const struct iovec *iov, unsigned iov_count, size_t page_byte
 		.list = list, .list_max = list_max, .page_bytes = page_bytes, .va = va,
 	};
 	size_t mask = page_bytes - 1;
+	uintptr_t only = (uintptr_t)iov->iov_base;
 
+	/* most of them: one element within one page */
+	if (likely(iov_count == 1 && va && (only & mask) + iov->iov_len <= page_bytes &&
+		   !(only & (PRP_ALIGN_BYTES - 1)))) {
+		sqe->prp1 = le64_make(only);
+		sqe->prp2 = le64_make(0);
+		return 0;
+	}
 	for (unsigned i = 0; i < iov_count; i++) {
 		uintptr_t start = (uintptr_t)iov[i].iov_base, end = start + iov[i].iov_len;
 		int rc;
