@@ -14,7 +14,9 @@ SHELL := /bin/bash
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables
 # As many jobs as CPUs, unless -j says otherwise.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
+endif
 
 O ?= out
 V ?= 0
@@ -37,6 +39,16 @@ bare-goals := help clean distclean setup list-defconfigs
 config-goals := menuconfig oldconfig olddefconfig savedefconfig listnewconfig allyesconfig allnoconfig
 goals := $(or $(MAKECMDGOALS),all)
 needs-config := $(filter-out $(bare-goals) $(config-goals) %_defconfig,$(goals))
+
+# Goals that make or remove what the others read come one after the other: make tiny_defconfig run.
+first-goals := $(filter clean distclean %config,$(MAKECMDGOALS))
+ifneq ($(and $(first-goals),$(filter-out $(first-goals),$(MAKECMDGOALS))),)
+.PHONY: one-by-one $(MAKECMDGOALS)
+$(MAKECMDGOALS): one-by-one
+	@:
+one-by-one:
+	+@for goal in $(MAKECMDGOALS); do $(MAKE) --no-print-directory $$goal; done
+else
 
 include deps/setup.mk
 include configs/config.mk
@@ -100,6 +112,8 @@ clean:
 
 distclean: clean
 	$(Q)rm -f .config .config.old
+
+endif
 
 #: Karst: make TARGET… [V=1] [O=folder] [-jN]. Without a .config the configuration is qemu_x86_64.
 #:
