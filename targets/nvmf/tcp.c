@@ -26,13 +26,13 @@ void nvmf_tcp_ready(struct nvmf_tcp_conn *conn)
 		list_push(&conn->group->ready, &conn->ready);
 }
 
-/* Sends, and ends our side of a lingering connection when all is sent. */
+/* Sends, and ends our side of a lingering connection when all is sent and released. */
 static int group_send(struct nvmf_tcp_conn *conn)
 {
 	int work = nvmf_tcp_send_step(conn);
 
 	if (conn->state == NVMF_TCP_LINGER && !conn->shut &&
-	    conn->tx.iov_head == conn->tx.iov_tail) {
+	    conn->tx.record_head == conn->tx.record_tail) {
 		conn->shut = true;
 		stream_shutdown(conn->stream);
 		work++;

@@ -153,11 +153,10 @@ static void conn_event(struct stream *stream, unsigned events)
 		return;
 	if (events & STREAM_RELEASED)
 		nvmf_tcp_released(conn);
-	if (events & STREAM_WRITABLE) {
+	if (events & STREAM_WRITABLE)
 		conn->tx_blocked = false;
-		if (!list_linked(&conn->sending))
-			list_push(&conn->group->sending, &conn->sending);
-	}
+	if (events & (STREAM_RELEASED | STREAM_WRITABLE) && !list_linked(&conn->sending))
+		list_push(&conn->group->sending, &conn->sending);
 	if (events & (STREAM_READABLE | STREAM_HANGUP)) {
 		conn->readable = true;
 		nvmf_tcp_ready(conn);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* NVMe/TCP when something is short: memory, the peer's attention, the namespace itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/config.h"
+#include "targets/nvmf/nvmf.h"
+#include "tests/unit/nvmf_box.h"
+
+static uint8_t out[1 << 20], in[1 << 20];
+
+static void fill(uint32_t seed)
+{
+	for (size_t i = 0; i < sizeof(out); i++) {
+		seed = seed * 1664525 + 1013904223;
+		out[i] = (uint8_t)(seed >> 24);
+	}
+}
+
+static void goodbye(struct tbox_conn *admin, struct tbox_conn *io)
+{
+	tbox_hangup(io);
+	tbox_hangup(admin);
+}
+
+/* Buffers run out: the commands wait, the connection is read on, everything ends. */
+static void test_more_data_than_memory(void **state)
+{
+	struct nvme_sqe r = tbox_rw(NVME_NVM_READ, 0, 2048);
+	struct tbox_conn admin, io;
+	struct tbox_pdu pdu;
+	size_t got = 0;
+
+	tbox_host(&admin, &io, 0);
+	r.sgl.length = le32_make(1 << 20);
+	r.sgl.id = 0x5a;
+	tbox_disk->mode = FAKE_HELD;
+	for (unsigned i = 0; i < 31; i++)
+		tbox_cmd(&io, &r, NULL, 0);
+	loop_drain();
+	assert_in_range(tbox_disk->held_count, 1, 30);
+	for (unsigned done = 0; done < 31;) {
+		fake_release(tbox_disk, 1);
+		while (tbox_recv(&io, &pdu)) {
+			if (pdu.ch.type == NVME_TCP_C2H_DATA)
+				got += pdu.payload_len;
+			else
+				done++;
+		}
+	}
+	assert_int_equal(got, 31u << 20);
+	goodbye(&admin, &io);
+}
+
+static void test_writes_wait_for_memory_and_in_capsule_writes_pass(void **state)
+{
+	struct nvme_sqe big = tbox_rw(NVME_NVM_WRITE, 0, 2048);
+	struct nvme_sqe small = tbox_rw(NVME_NVM_WRITE, 4096, 8);
+	struct tbox_conn admin, io;
+	struct nvme_tcp_r2t r2t[31];
+	struct tbox_pdu pdu;
+	unsigned open = 0, done = 0;
+
+	tbox_host(&admin, &io, 0);
+	fill(3);
+	big.sgl.length = le32_make(1 << 20);
+	big.sgl.id = 0x5a;
+	for (unsigned i = 0; i < 30; i++)
+		tbox_cmd(&io, &big, NULL, 0);
+	while (tbox_recv(&io, &pdu)) {
+		assert_int_equal(pdu.ch.type, NVME_TCP_R2T);
+		r2t[open++] = pdu.r2t;
+	}
+	assert_in_range(open, 1, 29);
+	assert_int_equal(tbox_run(&io, &small, out, 4096, true, NULL, 0).status, 0);
+	assert_memory_equal(tbox_disk->view + 4096 * 512, out, 4096);
+	while (open) {
+		tbox_h2c(&io, &r2t[--open], out, 0, 1 << 20, true);
+		while (tbox_recv(&io, &pdu)) {
+			if (pdu.ch.type == NVME_TCP_R2T)
+				r2t[open++] = pdu.r2t;
+			else
+				done++;
+		}
+	}
+	assert_int_equal(done, 30);
+	assert_memory_equal(tbox_disk->view, out, 1 << 20);
+	goodbye(&admin, &io);
+}
+
+static void test_peer_that_does_not_read_is_waited_for_and_then_closed(void **state)
+{
+	struct nvme_sqe r = tbox_rw(NVME_NVM_READ, 0, 128);
+	struct tbox_conn admin, io;
+
+	tbox_host(&admin, &io, 0);
+	r.sgl.length = le32_make(65536);
+	r.sgl.id = 0x5a;
+	io.f->peer->room = 100000;
+	for (unsigned i = 0; i < 20; i++)
+		tbox_cmd(&io, &r, NULL, 0);
+	loop_drain();
+	for (unsigned i = 0; i < config.nvmf_connect_timeout_ms / 250 + 8; i++)
+		loop_advance(250 * 1000);
+	tbox_expect_end(&io, 0, 0);
+	goodbye(&admin, &io);
+}
+
+static void remove_ns(void *arg)
+{
+	*(int *)arg = nvmf_ns_remove(nvmf_subsystem_find(TBOX_NQN), 1);
+}
+
+static void start_removal(void *arg)
+{
+	assert_non_null(task_start("remove", remove_ns, arg));
+}
+
+static void test_namespace_removed_under_load(void **state)
+{
+	struct nvme_sqe r = tbox_rw(NVME_NVM_READ, 0, 8), w = tbox_rw(NVME_NVM_WRITE, 0, 128);
+	struct tbox_conn admin, io;
+	struct tbox_pdu pdu;
+	struct nvme_tcp_r2t r2t;
+	uint16_t read_cid, write_cid;
+	int rc = 1;
+
+	tbox_host(&admin, &io, 0);
+	tbox_disk->mode = FAKE_HELD;
+	r.sgl.length = le32_make(4096);
+	w.sgl.length = le32_make(65536);
+	r.sgl.id = w.sgl.id = 0x5a;
+	read_cid = tbox_cmd(&io, &r, NULL, 0);
+	write_cid = tbox_cmd(&io, &w, NULL, 0);
+	tbox_expect(&io, NVME_TCP_R2T, &pdu);
+	r2t = pdu.r2t;
+	start_removal(&rc);
+	loop_advance(10000);
+	assert_int_equal(rc, 1);        /* the read is at the disk */
+	/* a new command does not see it any more, the write that waits for data fails */
+	assert_int_equal(tbox_run(&io, &r, NULL, 0, false, in, 4096).status,
+			 NVME_SC_INVALID_NS | NVME_STATUS_DNR);
+	tbox_h2c(&io, &r2t, out, 0, 65536, true);
+	assert_int_equal(tbox_wait(&io, write_cid, NULL, 0, NULL, 0).status,
+			 NVME_SC_INVALID_NS | NVME_STATUS_DNR);
+	fake_release(tbox_disk, 1);
+	assert_int_equal(tbox_wait(&io, read_cid, NULL, 0, in, 4096).status, 0);
+	loop_advance(10000);
+	assert_int_equal(rc, 0);
+	assert_true(list_empty(&tbox_disk->bdev.users));
+	goodbye(&admin, &io);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		tbox_test(test_more_data_than_memory),
+		tbox_test(test_writes_wait_for_memory_and_in_capsule_writes_pass),
+		tbox_test(test_peer_that_does_not_read_is_waited_for_and_then_closed),
+		tbox_test(test_namespace_removed_under_load),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
