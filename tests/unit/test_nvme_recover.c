@@ -378,6 +378,39 @@ static void test_a_bad_admin_completion_leads_to_a_reset(void **state)
 	assert_true(box_until(fake.aer_waiting, 100));
 }
 
+/* Whatever a controller says: every io ends once, and the next one finds a working disk. */
+static void test_random_completions(void **state)
+{
+	unsigned dice = 1;
+
+	assert_int_equal(box_attach(), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		struct nvme_cqe cqe;
+		uint8_t *raw = (uint8_t *)&cqe;
+
+		fake.rule = hold_io;
+		submit_all();
+		for (unsigned k = 0; k < sizeof(cqe); k++)
+			raw[k] = (dice = dice * 1103515245u + 12345u) >> 16;
+		if (i % 2)
+			cqe.sqid = le16_make(i / 2 % 2);
+		if (i % 4 < 2)
+			cqe.sqhd = le16_make(i % 32);
+		if (i % 3)
+			cqe.cid = le16_make((dice >> 8) % 32);
+		fake_nvme_post(&fake, i / 2 % 2, &cqe);
+		fake.rule = NULL;
+		loop_drain();
+		fake_nvme_release_all(&fake, FAKE_DO);
+		assert_true(box_until(done_count() == COUNT, 60 * 1000));
+		for (unsigned k = 0; k < COUNT; k++)
+			box_io_free(b[k]);
+		loop_advance((NVME_RESET_CALM_MS + 1) * 1000);
+		assert_true(box_until(box_ctrl()->state == NVME_CTRL_LIVE, 10 * 1000));
+	}
+	still_works();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +435,7 @@ int main(void)
 		box_test(test_a_head_outside_of_the_queue_leads_to_a_reset),
 		box_test(test_a_completion_that_comes_twice_leads_to_a_reset),
 		box_test(test_a_bad_admin_completion_leads_to_a_reset),
+		box_test(test_random_completions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
