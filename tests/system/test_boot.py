@@ -78,6 +78,15 @@ def test_end_from_the_console_flushes_and_shuts_the_drives_down(images, tmp_path
             assert image.read(65536) == nvme_tcp.pattern(65536, 1)
 
 
+def test_kernel_panic_reboots(images, tmp_path):
+    machine = Appliance(images, tmp_path, ready=False, append="rdinit=/missing")
+    try:
+        assert machine.vm.wait(60) == 0, "a reboot ends this QEMU"
+    finally:
+        machine.vm.kill()
+    assert "Kernel panic" in machine.log_path.read_text(errors="replace")
+
+
 @pytest.mark.deadline(1800)
 def test_tiny_configuration_serves_with_256_mib(out, tmp_path_factory, figure):
     folder = out / "system-test-tiny"

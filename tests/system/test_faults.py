@@ -21,13 +21,15 @@ def devices(served, guest):
 
 def start_fio(guest, name, device, seconds):
     """fio that writes and verifies for SECONDS; returns once it has done I/O."""
-    block = device.split("/")[-1]
-    before = int(guest.check(f"cut -c1-200 /sys/block/{block}/stat").split()[4])
+    # of the path: the kernel counts nothing for the multipath device above it
+    stat = re.sub(r".*/(nvme\d+)(n\d+)$", r"/sys/block/\1c*\2/stat", device)
+    before = int(guest.check(f"cat {stat}").split()[4])
     job = guest.start(fio_command(name, device, f"--rw=randrw --bs=16k --iodepth=8 --size=32M "
                                   f"--time_based --runtime={seconds} --verify=crc32c "
                                   "--verify_fatal=1 --verify_backlog=64"))
-    guest.check(f"while [ $(cut -c1-200 /sys/block/{block}/stat | awk '{{print $5}}') -lt "
-                f"{before + 50} ]; do usleep 20000; done")
+    guest.check(f"while [ $(awk '{{print $5}}' {stat}) -lt {before + 50} ] && "
+                f"[ ! -e {job.path}.status ]; do usleep 20000; done")
+    assert job.running(), f"fio has ended: {job.output()}"
     return job
 
 

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 import nvme_tcp
+import qemu
 from appliance import Appliance, CommandError
 
 SUBSYSTEM = "nqn.2026-01.io.karst.test:console"
@@ -153,7 +154,7 @@ def test_failing_command_at_boot_is_told_and_the_rest_goes_on(images, tmp_path):
     with Appliance(images, tmp_path) as first:
         nqn = nvme_tcp.discover("127.0.0.1", first.port)[-1].subnqn
         first.ctl("config save")
-    import qemu
+
     drive = [(qemu.sparse_file(tmp_path / "nvme0.img", qemu.DRIVE_BYTES), 512)]
     with Appliance(images, tmp_path, disk=tmp_path / "boot.img", drives=drive) as second:
         failed = int(second.ready["failed"])

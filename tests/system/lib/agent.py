@@ -28,12 +28,12 @@ done
 class Agent:
     """The near end, on the UNIX socket PATH of QEMU."""
 
-    def __init__(self, path, log_path, what, ready_s=120):
+    def __init__(self, path, log_path, what, ready_s=240):
         self.console, self.what = Console.unix(path, log_path), what
         self.ids = itertools.count(1)
         self.console.expect(r"AGENT READY\r?\n", ready_s)
 
-    def run(self, command, timeout_s=120):
+    def run(self, command, timeout_s=300):
         """Runs a shell COMMAND: Result(status, output)."""
         name = next(self.ids)
         text = base64.b64encode(command.encode()).decode()
@@ -43,7 +43,7 @@ class Agent:
         output = self.console.expect(rf"[\s\S]{{{size}}}", timeout_s).group() if size else ""
         return Result(status, output.encode("latin-1").decode("utf-8", "replace"))
 
-    def check(self, command, timeout_s=120):
+    def check(self, command, timeout_s=300):
         """The output of COMMAND, which has to succeed."""
         result = self.run(command, timeout_s)
         if result.status:

@@ -51,11 +51,11 @@ class Guest:
             raise
         self.loaded = set()
 
-    def run(self, command, timeout_s=120):
+    def run(self, command, timeout_s=300):
         """Runs a shell COMMAND: Result(status, output)."""
         return self.agent.run(command, timeout_s)
 
-    def check(self, command, timeout_s=120):
+    def check(self, command, timeout_s=300):
         """The output of COMMAND, which has to succeed."""
         return self.agent.check(command, timeout_s)
 
@@ -86,7 +86,7 @@ class Guest:
 
     # nvme-cli
 
-    def nvme(self, arguments, timeout_s=120):
+    def nvme(self, arguments, timeout_s=300):
         """Output of `nvme ARGUMENTS`, which has to succeed."""
         return self.check("nvme " + arguments, timeout_s)
 
