@@ -266,16 +266,10 @@ static void test_more_pieces_than_there_are_wait_in_line(void *arg)
 	fake_remove(f);
 }
 
-/* Everything that could be bounced into is taken: the reserve alone has to do. */
-static void test_bounces_go_on_without_buffers(void *arg)
+/* Everything that could be bounced into. */
+static unsigned take_buffers(struct iovec *held)
 {
-	enum { READS = 24 };
-	static struct iovec held[1024];
-	static struct bench_io b[READS];
-	struct bdev shape = plain;
-	struct fake_bdev *f;
-	unsigned count = 0;
-	unsigned n;
+	unsigned count = 0, n;
 
 	while ((n = buf_get(128 * 1024, held + count, NULL)) > 0)
 		count += n;
@@ -283,6 +277,18 @@ static void test_bounces_go_on_without_buffers(void *arg)
 		count += n;
 	while ((n = buf_get(4 * 1024, held + count, NULL)) > 0)
 		count += n;
+	return count;
+}
+
+static void test_bounces_go_on_without_buffers(void *arg)
+{
+	enum { READS = 24 };
+	static struct iovec held[1024];
+	static struct bench_io b[READS];
+	struct bdev shape = plain;
+	struct fake_bdev *f;
+	unsigned count = take_buffers(held);
+
 	shape.limits.align_bytes = 512;
 	f = fake_create(&shape, FAKE_RANDOM, 5);
 	for (unsigned i = 0; i < 4096; i++)
@@ -297,6 +303,34 @@ static void test_bounces_go_on_without_buffers(void *arg)
 	}
 	assert_memory_equal(memory + 4, f->view, READS * 16 * BLOCK);
 	fake_remove(f);
+	buf_put(held, count);
+}
+
+/* The one reserve goes from disk to disk. */
+static void test_disks_wait_for_each_others_bounce_memory(void *arg)
+{
+	static struct iovec held[1024];
+	static struct bench_io b[3];
+	struct fake_bdev *f[3];
+	struct bdev shape = plain;
+	unsigned count = take_buffers(held);
+
+	shape.limits.align_bytes = 512;
+	for (unsigned i = 0; i < 3; i++) {
+		shape.name[1] = '0' + i;
+		f[i] = fake_create(&shape, FAKE_HELD, 1);
+		bench_fill(&b[i], IO_READ, 0, 1, memory + 1000 * i + 4, BLOCK);
+		bench_submit(bdev_chan(&f[i]->bdev), &b[i]);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned k = 0; k < 3; k++)
+			assert_int_equal(f[k]->held_count, k == i);
+		fake_release(f[i], 1);
+		wait_done(&b[i]);
+		task_yield();
+	}
+	for (unsigned i = 0; i < 3; i++)
+		fake_remove(f[i]);
 	buf_put(held, count);
 }
 
@@ -414,6 +448,7 @@ int main(void)
 		bench_task(test_fua_is_a_write_and_a_flush_and_fails_with_it),
 		bench_task(test_more_pieces_than_there_are_wait_in_line),
 		bench_task(test_bounces_go_on_without_buffers),
+		bench_task(test_disks_wait_for_each_others_bounce_memory),
 		bench_task(test_abort_waits_for_what_the_driver_has),
 		bench_task(test_abort_ends_what_waits_in_line),
 		bench_task(test_io_are_counted_once),

@@ -277,6 +277,64 @@ static void test_users_hear_of_a_new_size(void *arg)
 	fake_remove(f);
 }
 
+/* ---- loss of power ---- */
+
+static void write_all(struct fake_bdev *f, uint8_t byte, unsigned flags)
+{
+	struct bench_io b;
+
+	for (unsigned lba = 0; lba < 512; lba += 64) {
+		memset(memory, byte, 64 * BLOCK);
+		bench_fill(&b, IO_WRITE, lba, 64, memory, 64 * BLOCK);
+		b.io.flags = flags;
+		bench_submit(bdev_chan(&f->bdev), &b);
+		while (!b.done)
+			task_yield();
+	}
+}
+
+static void test_a_crash_leaves_old_or_new_blocks_and_what_was_flushed(void *arg)
+{
+	struct bdev shape = plain;
+	unsigned old = 0, new = 0;
+	struct fake_bdev *f;
+	struct bench_io b;
+
+	shape.volatile_cache = true;
+	shape.ops_supported |= 1 << IO_FLUSH;
+	f = fake_create(&shape, FAKE_INSTANT, 7);
+	write_all(f, 1, 0);
+	bench_fill(&b, IO_FLUSH, 0, 0, NULL, 0);
+	bench_submit(bdev_chan(&f->bdev), &b);
+	while (!b.done)
+		task_yield();
+	write_all(f, 2, 0);
+	/* Durable, whatever was written there before. */
+	memset(memory, 3, BLOCK);
+	bench_fill(&b, IO_WRITE, 100, 1, memory, BLOCK);
+	b.io.flags = IO_FUA;
+	f->bdev.fua = true;
+	f->bdev.pieces_flags = 0;
+	bench_submit(bdev_chan(&f->bdev), &b);
+	while (!b.done)
+		task_yield();
+	fake_crash(f);
+	for (unsigned lba = 0; lba < 512; lba++) {
+		const uint8_t *block = f->view + lba * BLOCK;
+
+		assert_int_equal(block[0], block[BLOCK - 1]);
+		if (lba == 100) {
+			assert_int_equal(block[0], 3);
+			continue;
+		}
+		old += block[0] == 1;
+		new += block[0] == 2;
+	}
+	assert_int_equal(old + new, 511);
+	assert_true(old > 100 && new > 100);
+	fake_remove(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +347,7 @@ int main(void)
 		bench_task(test_removal_with_an_abort_that_waits),
 		bench_task(test_a_name_is_free_again_after_removal),
 		bench_task(test_users_hear_of_a_new_size),
+		bench_task(test_a_crash_leaves_old_or_new_blocks_and_what_was_flushed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

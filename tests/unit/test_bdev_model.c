@@ -20,7 +20,7 @@
 #include "tests/unit/bdev_bench.h"
 #include "tests/unit/fake_bdev.h"
 
-enum { BLOCKS = 256, COUNT_MAX = 48, SLOTS = 8, STEPS = 400, SEEDS = 120, IOV_MOST = 16 };
+enum { BLOCKS = 256, COUNT_MAX = 48, SLOTS = 8, STEPS = 400, SEEDS = 120, IOV_MOST = 48 };
 
 struct slot {
 	struct bench_io b;
@@ -115,11 +115,13 @@ static void make_iov(struct run *r, struct slot *s, size_t len)
 	bool tidy = chance(r, 40);
 	size_t at = tidy ? 0 : below(r, 4096);
 	unsigned count = 0;
+	/* Sometimes more elements than a piece has room for. */
+	size_t most = chance(r, 20) ? 1 + len / 20 : len;
 
 	while (len > 0) {
-		size_t part = len, some = tidy ? 4096 * (1 + below(r, 4)) : 1 + below(r, len);
+		size_t part = len, some = tidy ? 4096 * (1 + below(r, 4)) : 1 + below(r, most);
 
-		if (count + 1 < IOV_MOST && chance(r, 75))
+		if (count + 1 < IOV_MOST && chance(r, most < len ? 99 : 75))
 			part = MIN(len, some);
 		if (!tidy && chance(r, 50) && part > 512 && count + 1 < IOV_MOST)
 			part = ALIGN_DOWN(part, 512ul);
