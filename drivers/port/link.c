@@ -8,6 +8,7 @@
  * same cards in the same slots get the same names.
  */
 #include <errno.h>
+#include <glob.h>
 #include <limits.h>
 #include <linux/if_link.h>
 #include <net/if.h>
@@ -199,4 +200,31 @@ void port_name_all(void)
 	if (places)
 		port_rename_all(places, found);
 	free(places);
+}
+
+/* ---- RDMA ---- */
+
+void port_rdma(const char *name, char device[PORT_BUS_BYTES])
+{
+	static const char class[] = "/sys/class/infiniband/";
+	glob_t g = { 0 };
+
+	device[0] = '\0';
+	/* what interface each address of an RDMA device belongs to, real adapters and rxe alike */
+	glob("/sys/class/infiniband/*/ports/*/gid_attrs/ndevs/*", 0, NULL, &g);
+	for (size_t i = 0; i < g.gl_pathc && !device[0]; i++) {
+		char interface[PORT_NAME_BYTES + 1] = "";
+		const char *path = g.gl_pathv[i] + sizeof(class) - 1;
+		FILE *f = fopen(g.gl_pathv[i], "re");
+
+		if (f && fgets(interface, sizeof(interface), f)) {
+			interface[strcspn(interface, "\n")] = '\0';
+			if (strcmp(interface, name) == 0)
+				snprintf(device, PORT_BUS_BYTES, "%.*s",
+					 (int)strcspn(path, "/"), path);
+		}
+		if (f)
+			fclose(f);
+	}
+	globfree(&g);
 }

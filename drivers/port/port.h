@@ -41,6 +41,8 @@ int port_find(const char *name, struct port *port);
 void port_name(int index, char name[PORT_NAME_BYTES]);
 /* Driver and place on its bus ("0000:00:03.0"), "" when unknown. */
 void port_driver(const char *name, char driver[PORT_BUS_BYTES], char bus[PORT_BUS_BYTES]);
+/* The RDMA device over it ("mlx5_0", "rxe0"), "" when there is none. */
+void port_rdma(const char *name, char device[PORT_BUS_BYTES]);
 int port_set_up(int index, bool up);
 /* Gives interfaces the names eth0, eth1… in the order of their places on the buses. */
 void port_name_all(void);

@@ -55,9 +55,10 @@ static int run_port_list(struct cmd_ctx *ctx)
 	if (count < 0)
 		return cmd_fail(ctx, count, "port: %s", strerror(-count));
 	for (int i = 0; i < count; i++) {
-		char driver[PORT_BUS_BYTES], bus[PORT_BUS_BYTES];
+		char driver[PORT_BUS_BYTES], bus[PORT_BUS_BYTES], rdma[PORT_BUS_BYTES];
 
 		port_driver(ports[i].name, driver, bus);
+		port_rdma(ports[i].name, rdma);
 		cmd_row(ctx);
 		cmd_col(ctx, "port", "%s", ports[i].name);
 		cmd_col(ctx, "state", "%s", port_state(&ports[i]));
@@ -65,13 +66,14 @@ static int run_port_list(struct cmd_ctx *ctx)
 		cmd_col_u64(ctx, "mtu", ports[i].mtu);
 		cmd_col(ctx, "driver", "%s", driver);
 		cmd_col(ctx, "bus", "%s", bus);
+		cmd_col(ctx, "rdma", "%s", rdma);
 	}
 	return 0;
 }
 
 static int run_port_show(struct cmd_ctx *ctx)
 {
-	char driver[PORT_BUS_BYTES], bus[PORT_BUS_BYTES];
+	char driver[PORT_BUS_BYTES], bus[PORT_BUS_BYTES], rdma[PORT_BUS_BYTES];
 	struct lease *l;
 	struct port p;
 	int rc = cmd_port(ctx, false, &p);
@@ -79,6 +81,7 @@ static int run_port_show(struct cmd_ctx *ctx)
 	if (rc)
 		return rc;
 	port_driver(p.name, driver, bus);
+	port_rdma(p.name, rdma);
 	l = lease_find(p.name);
 	cmd_as_record(ctx);
 	cmd_row(ctx);
@@ -88,6 +91,7 @@ static int run_port_show(struct cmd_ctx *ctx)
 	cmd_col_u64(ctx, "mtu", p.mtu);
 	cmd_col(ctx, "driver", "%s", driver);
 	cmd_col(ctx, "bus", "%s", bus);
+	cmd_col(ctx, "rdma", "%s", rdma);
 	cmd_col(ctx, "dhcp", "%s", l ? dhcp_state_name(l->dhcp.state) : "off");
 	cmd_col_size(ctx, "received", p.rx_bytes);
 	cmd_col_size(ctx, "sent", p.tx_bytes);
