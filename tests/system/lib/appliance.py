@@ -68,7 +68,7 @@ class Appliance:
         self.restarts = 0               # of karst, those that the test has caused
         self.allowed = None             # trouble that the test itself makes
         serial = folder / "serial"
-        self.log_path = folder / "console.log"
+        self.log_path = folder / f"console{len(list(folder.glob('console*.log')))}.log"
         serial.unlink(missing_ok=True)
         (folder / "qmp").unlink(missing_ok=True)
         arguments = qemu.command(
