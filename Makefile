@@ -58,6 +58,7 @@ include configs/config.mk
 src-y += boot core core/base
 src-$(CONFIG_DRIVER_PCI) += drivers/pci
 src-$(CONFIG_DRIVER_NVME) += drivers/nvme
+src-$(CONFIG_DRIVER_REMOTE) += drivers/remote
 src-$(CONFIG_DRIVER_RAM) += drivers/ram
 src-$(CONFIG_DRIVER_NULL) += drivers/null
 src-$(CONFIG_DRIVER_URING) += drivers/uring

@@ -13,6 +13,7 @@
 #include "drivers/nvme/nvme.h"
 #include "drivers/port/port.h"
 #include "drivers/ram/ram.h"
+#include "drivers/remote/module.h"
 #include "drivers/sock/sock.h"
 #include "drivers/uring/uring.h"
 #include "karst/autoconf.h"
@@ -38,6 +39,9 @@ const struct module modules[] = {
 #endif
 #ifdef CONFIG_DRIVER_NVME
 	{ "nvme", nvme_init, nvme_fini, nvme_cmds, nvme_config },
+#endif
+#ifdef CONFIG_DRIVER_REMOTE
+	{ "remote", remote_init, remote_fini, remote_cmds, remote_config },
 #endif
 #ifdef CONFIG_NVMF_TARGET
 	{ "nvmf", nvmf_module_init, nvmf_module_fini, nvmf_cmds, nvmf_config },

@@ -15,6 +15,10 @@
 #define CONFIG_NVME_QUEUE_DEPTH 32
 #define CONFIG_NVME_TIMEOUT_MS 10000
 #endif
+#ifndef CONFIG_REMOTE_QUEUE_DEPTH
+#define CONFIG_REMOTE_QUEUE_DEPTH 32
+#define CONFIG_REMOTE_TIMEOUT_MS 10000
+#endif
 #ifndef CONFIG_NVMF_QUEUES_MAX
 #define CONFIG_NVMF_QUEUES_MAX 1
 #define CONFIG_NVMF_QUEUE_DEPTH_MAX 32
@@ -36,6 +40,8 @@ const struct karst_config config = {
 	.buf_large_count = CONFIG_BUF_LARGE_COUNT,
 	.nvme_queue_depth = CONFIG_NVME_QUEUE_DEPTH,
 	.nvme_timeout_ms = CONFIG_NVME_TIMEOUT_MS,
+	.remote_queue_depth = CONFIG_REMOTE_QUEUE_DEPTH,
+	.remote_timeout_ms = CONFIG_REMOTE_TIMEOUT_MS,
 	.nvmf_queues_max = CONFIG_NVMF_QUEUES_MAX,
 	.nvmf_queue_depth_max = CONFIG_NVMF_QUEUE_DEPTH_MAX,
 	.nvmf_mdts_bytes = CONFIG_NVMF_MDTS_BYTES,

@@ -18,6 +18,8 @@ struct karst_config {
 	uint32_t buf_large_count;       /* 128 KiB */
 	uint32_t nvme_queue_depth;      /* entries of each I/O queue of a drive */
 	uint32_t nvme_timeout_ms;       /* I/O timeout before Abort */
+	uint32_t remote_queue_depth;    /* entries of each I/O queue of a remote controller */
+	uint32_t remote_timeout_ms;     /* I/O timeout before the connection is reset */
 	uint32_t nvmf_queues_max;       /* I/O queues per controller */
 	uint32_t nvmf_queue_depth_max;  /* entries per I/O queue */
 	uint32_t nvmf_mdts_bytes;       /* largest transfer */

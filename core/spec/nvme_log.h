@@ -119,4 +119,21 @@ struct nvme_log_effects {
 };
 static_assert(sizeof(struct nvme_log_effects) == 4096, "effects log page");
 
+/* 0Ch: asymmetric namespace access; group descriptors follow, each with its NSIDs. */
+struct nvme_log_ana {
+	le64 chgcnt;
+	le16 ngrps;
+	uint8_t rsvd10[6];
+};
+static_assert(sizeof(struct nvme_log_ana) == 16, "ANA log page");
+
+struct nvme_log_ana_group {
+	le32 grpid;
+	le32 nnsids;
+	le64 chgcnt;
+	uint8_t state;                  /* bits 3:0 */
+	uint8_t rsvd17[15];
+};
+static_assert(sizeof(struct nvme_log_ana_group) == 32, "ANA group descriptor");
+
 #endif
