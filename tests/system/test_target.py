@@ -153,10 +153,16 @@ def test_controller_grants_up_to_128_queues(connect):
     assert len(queues) == 128
 
 
+def session_of(karst, host):
+    """What the console calls the session of HOST."""
+    names = {row["session"] for row in karst.ctl("session list")}
+    return next(name for name in names
+                if karst.ctl(f"session show {name}")[0]["cntlid"] == host.cntlid)
+
+
 def test_queues_of_one_host_live_on_more_than_one_reactor(karst, connect):
-    connect(queues=4)
-    name = karst.ctl("session list")[0]["session"]
-    rows = [row for row in karst.ctl(f"session show {name}") if row.get("queue")]
+    name = session_of(karst, connect(queues=4))
+    rows = [row for row in karst.ctl("session list") if row["session"] == name and row["queue"]]
     assert len(rows) == 4
     reactors = {row["reactor"] for row in rows}
     if len(os.sched_getaffinity(0)) > 1:
@@ -254,8 +260,7 @@ def test_keep_alive_that_comes_keeps_the_controller(karst, connect):
 
 def test_closed_session_of_the_console_ends_the_host(karst, connect):
     host = connect()
-    name, = [row["session"] for row in karst.ctl("session list")]
-    karst.ctl(f"session close {name}")
+    karst.ctl(f"session close {session_of(karst, host)}")
     with pytest.raises((nvme_tcp.Closed, pdu.Terminated)):
         host.admin.recv()
 
