@@ -51,7 +51,7 @@ def kill_karst(served, signal):
                                          ("TERM", ".*")])
 def test_killed_karst_is_back_at_once_and_hosts_see_no_error(served, guest, devices, signal, name, figure):
     served.allowed = r"last karst|panic|signal"
-    job = start_fio(guest, f"kill-{signal}", devices[1], 15)
+    job = start_fio(guest, f"kill-{signal}", devices[1], 8)
     delay = kill_karst(served, signal)
     figure(f"SIG{signal}: init started the next karst after {delay:.2f} s")
     assert delay < 5
@@ -74,8 +74,8 @@ def test_stopped_karst_is_found_dead_by_its_heartbeat(served, guest, devices):
 
 def test_drive_unplugged_under_load_ends_its_own_io_only(served, guest, devices):
     served.allowed = r"last karst|panic|signal"
-    kept = start_fio(guest, "kept", devices[1], 20)
-    lost = start_fio(guest, "lost", devices[2], 20)
+    kept = start_fio(guest, "kept", devices[1], 12)
+    lost = start_fio(guest, "lost", devices[2], 12)
     mark = served.console.mark()
     served.vm.qmp("device_del", id="nvme1")
     served.vm.qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == "nvme1")
