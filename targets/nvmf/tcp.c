@@ -22,8 +22,10 @@ struct nvmf_tcp_group *nvmf_tcp_group_at(unsigned reactor)
 
 void nvmf_tcp_ready(struct nvmf_tcp_conn *conn)
 {
-	if (!list_linked(&conn->ready) && conn->state <= NVMF_TCP_LINGER)
-		list_push(&conn->group->ready, &conn->ready);
+	if (list_linked(&conn->ready) || conn->state > NVMF_TCP_LINGER)
+		return;
+	list_push(&conn->group->ready, &conn->ready);
+	conn->group->ready_next++;
 }
 
 /* Sends, and ends our side of a lingering connection when all is sent and released. */
@@ -47,6 +49,8 @@ static int group_poll(struct poller *poller)
 	struct list ready;
 	int work = 0;
 
+	group->ready_count = group->ready_next;
+	group->ready_next = 0;
 	while ((conn = list_pop_entry(&group->sending, struct nvmf_tcp_conn, sending)))
 		work += group_send(conn);
 	/* one visit each: who is not through comes again in the next round */

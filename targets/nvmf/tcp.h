@@ -17,6 +17,8 @@ enum {
 	NVMF_TCP_HEADER_MAX = 128 + NVME_TCP_DIGEST_BYTES,      /* ICReq is the longest header */
 	NVMF_TCP_RX_BYTES = 64 * 1024,  /* of a receive buffer */
 	NVMF_TCP_RX_COUNT = 16,         /* receive buffers of a reactor */
+	NVMF_TCP_HOT_TRIES = 64,        /* reads in vain before epoll is relied on */
+	NVMF_TCP_HOT_CONNS = 4,         /* hot connections of a reactor */
 	NVMF_TCP_TX_IOVS = 256,         /* pieces waiting to be sent, per connection */
 	NVMF_TCP_TX_RECORDS = 256,      /* PDUs waiting to be released, power of two */
 	NVMF_TCP_TX_BYTES = 8192,       /* headers waiting to be released, power of two */
@@ -126,7 +128,7 @@ struct nvmf_tcp_conn {
 	/* receiving */
 	enum nvmf_tcp_rx_state rx;
 	bool readable;
-	bool peer_ended;
+	unsigned hot_tries;             /* left, see tcp_read.c */
 	uint8_t *rx_buf;                /* one of the group's, or NULL */
 	const uint8_t *in;              /* bytes received and not looked at, in rx_buf */
 	size_t in_len;
@@ -174,6 +176,7 @@ struct nvmf_tcp_group {
 	unsigned index;
 	struct list conns, ready, sending;
 	unsigned conn_count;
+	unsigned ready_count, ready_next;       /* connections of this round and of the next */
 	struct timer scan;
 	struct list grant_wait;         /* requests that want to send R2T */
 	unsigned grants, grants_max;    /* requests whose data is asked for */
@@ -211,6 +214,19 @@ void nvmf_tcp_sgl_decode(const struct nvmf_tcp_framing *framing, const struct nv
 			 struct nvmf_tcp_req *tr);
 
 /* tcp_recv.c */
+enum nvmf_tcp_step {
+	NVMF_TCP_STEP_AGAIN,
+	NVMF_TCP_STEP_MORE,             /* bytes are missing */
+	NVMF_TCP_STEP_WAIT,             /* a slot or memory is, or the connection ends */
+};
+
+enum nvmf_tcp_step nvmf_tcp_recv_step(struct nvmf_tcp_conn *conn);
+/*
+ * LEN bytes of the awaited data: copied from SRC, or, when that is NULL, already where they belong.
+ */
+void nvmf_tcp_recv_store(struct nvmf_tcp_conn *conn, const uint8_t *src, size_t len);
+
+/* tcp_read.c */
 /* Receives within a budget; returns work done. */
 int nvmf_tcp_recv(struct nvmf_tcp_conn *conn);
 /* Gives the receive buffer back. */
