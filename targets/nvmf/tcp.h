@@ -159,6 +159,9 @@ struct nvmf_tcp_conn {
 	/* time */
 	uint64_t deadline_us;           /* Connect or linger must be over; 0: none */
 	uint64_t pdus, scan_pdus;       /* received; at the last scan */
+	unsigned r2t_open;              /* R2Ts whose data is not all here */
+	uint64_t h2c_pdus, scan_h2c;    /* H2CData received; at the last scan */
+	uint64_t h2c_us;                /* when data that was asked for last came */
 	uint64_t scan_released;
 	uint64_t stuck_us;              /* when a PDU, or our sending, last moved; 0: not seen */
 

@@ -391,8 +391,9 @@ void nvmf_tcp_close_all(void)
 /* ---- timeouts ---- */
 
 /*
- * A peer that does not finish Connect, a PDU it has begun, or does not take what we send, for as
- * long as nvmf_connect_timeout_ms. Waiting for our own memory is not its fault.
+ * A peer that does not finish Connect, a PDU it has begun, does not take what we send, or does not
+ * send what it was asked for (which holds memory and a place in line), for as long as
+ * nvmf_connect_timeout_ms. Waiting for our own memory is not its fault.
  */
 void nvmf_tcp_scan(struct nvmf_tcp_conn *conn, uint64_t now)
 {
@@ -414,9 +415,14 @@ void nvmf_tcp_scan(struct nvmf_tcp_conn *conn, uint64_t now)
 	}
 	if (!(in_pdu || unsent) || moved || conn->stuck_us == 0)
 		conn->stuck_us = now;
+	if (conn->r2t_open == 0 || conn->h2c_pdus != conn->scan_h2c || conn->h2c_us == 0)
+		conn->h2c_us = now;
+	conn->scan_h2c = conn->h2c_pdus;
 	conn->scan_pdus = conn->pdus;
 	conn->scan_released = conn->stream->released;
 	if (now - conn->stuck_us >= config.nvmf_connect_timeout_ms * 1000ull)
 		nvmf_tcp_close(conn, in_pdu ? "the host did not finish a PDU"
 					    : "the host does not take data");
+	else if (now - conn->h2c_us >= config.nvmf_connect_timeout_ms * 1000ull)
+		nvmf_tcp_close(conn, "the host does not send the data it was asked for");
 }

@@ -101,6 +101,7 @@ static void recv_data_end(struct nvmf_tcp_conn *conn)
 			tr->digest_bad = true;
 	}
 	if (conn->pdu.type == NVME_TCP_H2C_DATA) {
+		conn->h2c_pdus++;
 		tr->h2c_got += conn->pdu.data_len;
 		if (tr->h2c_got < tr->req.data_len)
 			return;

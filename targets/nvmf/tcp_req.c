@@ -98,7 +98,6 @@ static void req_has_memory(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, 
 		nvmf_req_exec(&tr->req);
 		return;
 	}
-	tr->phase = NVMF_TCP_WAIT_DATA;
 	tr->h2c_got = 0;
 	if (!nvmf_tcp_send_r2t(conn, tr)) {
 		tr->phase = NVMF_TCP_WAIT_TX;
@@ -157,6 +156,8 @@ void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 
 void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
+	if (tr->phase == NVMF_TCP_WAIT_DATA)
+		conn->r2t_open--;
 	tr->phase = NVMF_TCP_IDLE;
 	if (tr->granted)
 		grant_return(conn->group, tr);
@@ -174,6 +175,8 @@ void nvmf_tcp_req_abandon(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 	/* answered and in tx: its memory may be in use by the stream until that is closed */
 	if (tr->req.state == NVMF_REQ_DONE && tr->phase == NVMF_TCP_IDLE)
 		return;
+	if (tr->phase == NVMF_TCP_WAIT_DATA)
+		conn->r2t_open--;
 	buf_wait_cancel(&tr->wait);
 	list_del(&tr->link);
 	nvmf_tcp_req_put(conn, tr);

@@ -210,6 +210,7 @@ static void tx_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 	};
 
 	tr->phase = NVMF_TCP_WAIT_DATA;
+	conn->r2t_open++;
 	tx_pdu(conn, &r2t, sizeof(r2t));
 	tx_commit(conn, NULL);
 }

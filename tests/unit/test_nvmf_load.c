@@ -111,6 +111,36 @@ static void test_peer_that_does_not_read_is_waited_for_and_then_closed(void **st
 	goodbye(&admin, &io);
 }
 
+/* It goes on with other commands, but not with the data it was asked for. */
+static void test_host_that_does_not_answer_r2t_is_closed(void **state)
+{
+	struct nvme_sqe flush = tbox_sqe(NVME_NVM_FLUSH, 1, 0, 0);
+	struct nvme_sqe w = tbox_rw(NVME_NVM_WRITE, 0, 128);
+	struct tbox_conn admin, io;
+	struct tbox_pdu pdu;
+	unsigned rounds = config.nvmf_connect_timeout_ms / 250;
+
+	tbox_host(&admin, &io, 0);
+	w.sgl.length = le32_make(65536);
+	w.sgl.id = 0x5a;
+	tbox_cmd(&io, &w, NULL, 0);
+	tbox_expect(&io, NVME_TCP_R2T, &pdu);
+	for (unsigned i = 0; i < rounds - 4; i++) {
+		loop_advance(250 * 1000);
+		assert_int_equal(tbox_run(&io, &flush, NULL, 0, false, NULL, 0).status, 0);
+	}
+	/* some data is enough for another while */
+	tbox_h2c(&io, &pdu.r2t, out, 0, 4096, false);
+	for (unsigned i = 0; i < rounds - 4; i++) {
+		loop_advance(250 * 1000);
+		assert_int_equal(tbox_run(&io, &flush, NULL, 0, false, NULL, 0).status, 0);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		loop_advance(250 * 1000);
+	tbox_expect_end(&io, 0, 0);
+	goodbye(&admin, &io);
+}
+
 static void remove_ns(void *arg)
 {
 	*(int *)arg = nvmf_ns_remove(nvmf_subsystem_find(TBOX_NQN), 1);
@@ -162,6 +192,7 @@ int main(void)
 		tbox_test(test_more_data_than_memory),
 		tbox_test(test_writes_wait_for_memory_and_in_capsule_writes_pass),
 		tbox_test(test_peer_that_does_not_read_is_waited_for_and_then_closed),
+		tbox_test(test_host_that_does_not_answer_r2t_is_closed),
 		tbox_test(test_namespace_removed_under_load),
 	};
 
