@@ -23,8 +23,9 @@
 enum {
 	HISTORY_LINES = 64,
 	SEARCH_BYTES = 64,
-	CONSOLE_IN_BYTES = 64 * 1024,           /* typed ahead, or pasted */
-	CONSOLE_IN_LOW_BYTES = 16 * 1024,       /* with less room a port stops reading */
+	CONSOLE_IN_BYTES = 32 * 1024,           /* typed ahead, or pasted */
+	/* with less room a port stops reading; more than what one read may bring */
+	CONSOLE_IN_LOW_BYTES = 12 * 1024,
 	CONSOLE_OUT_BYTES = 64 * 1024,          /* on the way to a terminal */
 	CONSOLE_HOLD_BYTES = 4 * 1024 * 1024,   /* printed by a command, not yet shown */
 	CONSOLE_CLIENTS_MAX = 16,               /* of the socket */
@@ -80,6 +81,8 @@ struct line {
 	const char *prompt;
 	unsigned columns;
 	bool shown;
+	/* more keys are waiting: draws once, in line_settle, instead of for each */
+	bool defer, dirty;
 	size_t first;                   /* byte where the visible part starts */
 	unsigned drawn;                 /* cells on the screen, prompt included */
 	struct history history;
@@ -103,6 +106,8 @@ void line_replace(struct line *line, size_t bytes, const char *text);
 /* Draws prompt and line from the left edge; takes them away again. */
 void line_show(struct line *line);
 void line_hide(struct line *line);
+/* Draws what was deferred. */
+void line_settle(struct line *line);
 /* Moves the cursor behind the line and to the next row. */
 void line_leave(struct line *line);
 
@@ -160,8 +165,8 @@ struct console_port {
 	/* bytes that write() takes now */
 	size_t (*room)(struct console_port *port);
 	void (*write)(struct console_port *port, const char *text, size_t len);
-	/* there is room for input again; NULL for a port that never stops reading */
-	void (*resume)(struct console_port *port);
+	/* stops reading until there is room again: bytes are not lost but wait outside */
+	void (*pause)(struct console_port *port, bool pause);
 	/* the session has ended by itself (STATUS: of its one command) and is no more */
 	void (*ended)(struct console_port *port, int status);
 };
@@ -219,8 +224,6 @@ void session_resize(struct console_session *s, unsigned columns, unsigned rows);
 void session_wake(struct console_session *s);
 /* The port is gone and is not called any more. */
 void session_hangup(struct console_session *s);
-/* Bytes that session_input keeps. */
-size_t session_input_room(const struct console_session *s);
 /* The next byte that was typed, -1: none. */
 int session_take(struct console_session *s);
 /* A line of text around whatever is on the screen. */

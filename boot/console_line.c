@@ -127,11 +127,20 @@ static void line_draw(struct line *line)
 		  cells(line->text + line->cursor, end - line->cursor));
 	line->drawn = drawn;
 	line->shown = true;
+	line->dirty = false;
 }
 
 static void line_redraw(struct line *line)
 {
-	if (line->shown)
+	if (line->defer)
+		line->dirty = true;
+	else if (line->shown)
+		line_draw(line);
+}
+
+void line_settle(struct line *line)
+{
+	if (line->shown && line->dirty)
 		line_draw(line);
 }
 
@@ -158,7 +167,7 @@ void line_leave(struct line *line)
 
 	if (!line->shown)
 		return;
-	if (cursor != line->len || line->searching) {
+	if (cursor != line->len || line->searching || line->dirty) {
 		line->searching = false;
 		line->cursor = line->len;
 		line_draw(line);
@@ -193,7 +202,7 @@ void line_insert(struct line *line, const char *text, size_t len)
 	line->len += len;
 	line->cursor += len;
 	/* the common case costs one character: at the end of a line that need not scroll */
-	if (line->shown && !line->searching && line->cursor == line->len &&
+	if (line->shown && !line->dirty && !line->searching && line->cursor == line->len &&
 	    drawn + 1 < columns_of(line)) {
 		line->write(line, text, len);
 		line->drawn = drawn;
@@ -239,7 +248,7 @@ void line_reset(struct line *line)
 {
 	line->text[0] = '\0';
 	line->len = line->cursor = line->first = 0;
-	line->overflow = line->searching = line->shown = false;
+	line->overflow = line->searching = line->shown = line->dirty = false;
 	line->drawn = 0;
 	line->back = 0;
 	free(line->saved);

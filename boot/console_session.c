@@ -239,9 +239,24 @@ static bool input_acts(struct console_session *s, char c)
 	return true;
 }
 
-size_t session_input_room(const struct console_session *s)
+static size_t input_room(const struct console_session *s)
 {
 	return sizeof(s->in) - s->in_len;
+}
+
+/*
+ * A flood waits outside. Behind one, while a command runs that does not read, a little is let in
+ * now and then and left out: somewhere in it may be the Ctrl-C.
+ */
+static void input_flow(struct console_session *s)
+{
+	bool deaf = s->state == SESSION_RUNNING && !s->job->reading && !s->job->out.live;
+
+	if (!s->port)
+		return;
+	if (input_room(s) >= CONSOLE_IN_BYTES / 2 ||
+	    (deaf && clock_now_us() - s->job_start_us > PROGRESS_AFTER_US))
+		s->port->pause(s->port, false);
 }
 
 static void keys_step(struct console_session *s)
@@ -252,13 +267,16 @@ static void keys_step(struct console_session *s)
 	if (s->state == SESSION_WAITING && s->in_len > 0)
 		first_prompt(s);
 	while ((s->state == SESSION_PROMPT || s->state == SESSION_MORE) && !s->closing &&
-	       (c = session_take(s)) >= 0)
+	       (c = session_take(s)) >= 0) {
+		s->line.defer = s->in_len > 0;
 		if (key_decode(&s->keys, (unsigned char)c, &k))
 			key(s, &k);
+	}
+	s->line.defer = false;
+	line_settle(&s->line);
 	while (s->in_len > 0 && input_acts(s, s->in[s->in_head]))
 		session_take(s);
-	if (s->port && s->port->resume && session_input_room(s) >= CONSOLE_IN_BYTES / 2)
-		s->port->resume(s->port);
+	input_flow(s);
 	if (s->state == SESSION_RUNNING && s->job->reading && s->in_len > 0)
 		event_signal(&s->job->key);
 }
@@ -273,6 +291,8 @@ void session_input(struct console_session *s, const char *bytes, size_t len)
 		s->in[(s->in_head + s->in_len) % sizeof(s->in)] = bytes[i];
 		s->in_len++;
 	}
+	if (s->port && input_room(s) < CONSOLE_IN_LOW_BYTES)
+		s->port->pause(s->port, true);
 	session_wake(s);
 }
 

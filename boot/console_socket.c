@@ -85,9 +85,9 @@ static void client_write(struct console_port *port, const char *text, size_t len
 	}
 }
 
-static void client_resume(struct console_port *port)
+static void client_pause(struct console_port *port, bool pause)
 {
-	console_fd_pause(&container_of(port, struct client, port)->fd, false);
+	console_fd_pause(&container_of(port, struct client, port)->fd, pause);
 }
 
 /* The end of an orderly client: it is freed when its last bytes are out. */
@@ -170,11 +170,8 @@ static int client_frame(struct client *c, const struct ctl_frame *frame)
 			client_start(c, frame) : -EPROTO;
 	switch (frame->type) {
 	case CTL_KEYS:
-		if (!c->session)
-			return 0;
-		session_input(c->session, (const char *)frame->payload, frame->len);
-		if (session_input_room(c->session) < CONSOLE_IN_LOW_BYTES)
-			console_fd_pause(&c->fd, true);
+		if (c->session)
+			session_input(c->session, (const char *)frame->payload, frame->len);
 		return 0;
 	case CTL_SIZE:
 		memcpy(&size, frame->payload, sizeof(size));
@@ -235,7 +232,7 @@ static void client_accept(int fd)
 		close(fd);
 		return;
 	}
-	c->port = (struct console_port){ client_room, client_write, client_resume,
+	c->port = (struct console_port){ client_room, client_write, client_pause,
 					client_ended };
 	c->fd = (struct console_fd){ .input = client_input, .drained = client_drained,
 				     .broken = client_broken };

@@ -38,6 +38,11 @@ static void tty_write(struct console_port *port, const char *text, size_t len)
 	console_fd_write(&tty.fd, text, len);
 }
 
+static void tty_pause(struct console_port *port, bool pause)
+{
+	console_fd_pause(&tty.fd, pause);
+}
+
 static void tty_ended(struct console_port *port, int status)
 {
 	tty.session = NULL;
@@ -104,7 +109,7 @@ static int tty_open(void)
 
 	if (fd < 0)
 		return -errno;
-	tty.port = (struct console_port){ tty_room, tty_write, NULL, tty_ended };
+	tty.port = (struct console_port){ tty_room, tty_write, tty_pause, tty_ended };
 	tty.fd = (struct console_fd){ .input = tty_input, .drained = tty_drained,
 				      .broken = tty_broken };
 	rc = console_fd_open(&tty.fd, fd);

@@ -33,6 +33,11 @@ static void desk_write(struct console_port *port, const char *text, size_t len)
 	d->text[d->len] = '\0';
 }
 
+static void desk_pause(struct console_port *port, bool pause)
+{
+	container_of(port, struct desk, port)->paused = pause;
+}
+
 static void desk_ended(struct console_port *port, int status)
 {
 	struct desk *d = container_of(port, struct desk, port);
@@ -123,7 +128,7 @@ struct desk *desk_make(enum session_kind kind, unsigned rows, const char *line)
 	cmd_register(table);
 	for (unsigned i = 0; cmd_core_tables[i]; i++)
 		cmd_register(cmd_core_tables[i]);
-	d->port = (struct console_port){ desk_room, desk_write, NULL, desk_ended };
+	d->port = (struct console_port){ desk_room, desk_write, desk_pause, desk_ended };
 	d->room = 1 << 20;
 	d->text = calloc(1, 1);
 	d->session = session_start(&d->port, &opts);

@@ -13,7 +13,7 @@ struct desk {
 	size_t room;
 	char *text;                     /* everything that was written, NUL-terminated */
 	size_t len;
-	bool ended;
+	bool paused, ended;
 	int status;
 };
 
