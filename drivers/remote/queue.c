@@ -99,6 +99,13 @@ static void scan_later(struct remote_queue *q)
 				(uint64_t)SCAN_MAX_US));
 }
 
+/* Fabrics commands have their data inside on every queue: transport 1.0 3.3.1. */
+static uint32_t in_capsule_max(const struct remote_queue *q, const struct nvme_sqe *sqe)
+{
+	return unlikely(sqe->opc == NVME_ADM_FABRICS) ? (uint32_t)NVME_TCP_IN_CAPSULE_ADMIN
+						      : q->in_capsule_max;
+}
+
 /* Sends the command whose owner and data SLOT names. */
 static void slot_post(struct remote_queue *q, struct remote_slot *slot, struct nvme_sqe *sqe)
 {
@@ -107,7 +114,7 @@ static void slot_post(struct remote_queue *q, struct remote_slot *slot, struct n
 	slot->iov_off = 0;
 	slot->last = slot->digest_bad = false;
 	slot->r2t_head = slot->r2t_count = 0;
-	slot->in_capsule = slot->dir == REMOTE_OUT && slot->len <= q->in_capsule_max;
+	slot->in_capsule = slot->dir == REMOTE_OUT && slot->len <= in_capsule_max(q, sqe);
 	slot->state = REMOTE_SLOT_BUSY;
 	slot->posted_us = reactor_now_us();
 	if (slot->dir == REMOTE_IN && slot->len >= LARGE_READ_BYTES)
