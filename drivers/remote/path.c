@@ -264,6 +264,9 @@ void remote_route_set(struct remote_chan *rc, const struct remote_path *path)
 	struct remote_route *route = &rc->routes[path->index];
 	unsigned live = MAX(c->queue_live, 1u);
 
+	/* another path may have had the place before */
+	if (!route->queue)
+		route->ios = route->errors = route->lost = route->latency_us = 0;
 	route->gen++;
 	route->queue = path->withdrawn ? NULL : c->queues[rc->chan->reactor % live];
 	route->nsid = path->nsid;

@@ -387,7 +387,7 @@ int remote_recv(struct remote_queue *q)
 			return work;
 		work += recv_once(q, &again);
 	}
-	if (again && q->readable)
+	if (again && (is_open(q) || q->state == REMOTE_QUEUE_TERM))
 		remote_lane_ready(q);
 	return work;
 }

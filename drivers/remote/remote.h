@@ -159,10 +159,8 @@ struct remote_queue {
 	uint8_t cpda;
 	char why[REMOTE_WHY_BYTES];     /* it went down */
 	uint64_t commands, bytes_in;
-	union {
-		struct nvme_tcp_ic_req ic;
-		uint8_t term[sizeof(struct nvme_tcp_term) + NVME_TCP_TERM_DATA_MAX];
-	};
+	struct nvme_tcp_ic_req ic;
+	uint8_t term[sizeof(struct nvme_tcp_term) + NVME_TCP_TERM_DATA_MAX];
 	struct iovec tx[REMOTE_TX_IOVS];
 };
 

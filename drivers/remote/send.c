@@ -266,6 +266,8 @@ int remote_tx_step(struct remote_queue *q)
 	}
 	tx_advance(q, (size_t)n);
 	q->tx_blocked = q->tx_head != q->tx_tail;
+	if (unlikely(q->state == REMOTE_QUEUE_TERM && !q->tx_blocked))
+		stream_shutdown(q->stream);
 	if (!list_empty(&q->pending))
 		remote_tx_pending(q);
 	return 1;
