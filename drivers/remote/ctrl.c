@@ -92,21 +92,23 @@ static bool scan_all(struct remote_ctrl *c)
 
 static void ctrl_live(struct remote_ctrl *c)
 {
-	bool again = c->state == REMOTE_CTRL_RECONNECTING;
+	bool again = c->state == REMOTE_CTRL_RECONNECTING, scanned;
 	char addr[ADDR_TEXT_BYTES];
 
 	addr_format_port(&c->opt.addr, addr);
 	log_info("%s: %s to %s, controller %u, %u queues", c->opt.name,
 		 again ? "connected again" : "connected", addr, c->cntlid, c->queue_live);
-	c->state = REMOTE_CTRL_LIVE;
 	c->reconnects += again;
 	c->up_us = c->alive_us = reactor_now_us();
+	/* no io that waits may go before it is known that its disk is still there */
+	scanned = scan_all(c);
+	c->state = REMOTE_CTRL_LIVE;
+	if (!scanned) {
+		remote_ctrl_want(c, REMOTE_WANT_RESET);
+		return;
+	}
 	c->down_us = 0;
 	c->why[0] = '\0';
-	/* known paths first: their io wait */
-	remote_paths_publish(c);
-	if (!scan_all(c))
-		remote_ctrl_want(c, REMOTE_WANT_RESET);
 	remote_paths_publish(c);
 }
 
@@ -133,7 +135,7 @@ static void ctrl_down(struct remote_ctrl *c)
 	why_collect(c);
 	log_warn("%s: the connection is lost; its io wait", c->opt.name);
 	c->state = REMOTE_CTRL_RECONNECTING;
-	c->down_us = now;
+	c->down_us = c->down_us ? c->down_us : now;
 	/* at once, unless that has just been tried */
 	c->backoff_us = short_lived ? c->opt.reconnect_us : 0;
 	c->retry_us = now + c->backoff_us;
@@ -215,8 +217,11 @@ static void live_round(struct remote_ctrl *c)
 	}
 	if (c->aer)
 		aer_handle(c);
-	if (!c->leave && want_take(c, REMOTE_WANT_SCAN) && !scan_all(c))
-		remote_ctrl_want(c, REMOTE_WANT_RESET);
+	if (!c->leave && want_take(c, REMOTE_WANT_SCAN)) {
+		if (!scan_all(c))
+			remote_ctrl_want(c, REMOTE_WANT_RESET);
+		remote_paths_publish(c);
+	}
 	if (want_take(c, REMOTE_WANT_ANA) && c->ana && remote_scan_ana(c) == 0)
 		remote_paths_publish(c);
 	if (want_take(c, REMOTE_WANT_RESET))

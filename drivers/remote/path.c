@@ -268,10 +268,11 @@ void remote_route_set(struct remote_chan *rc, const struct remote_path *path)
 	if (!route->queue)
 		route->ios = route->errors = route->lost = route->latency_us = 0;
 	route->gen++;
-	route->queue = path->withdrawn ? NULL : c->queues[rc->chan->reactor % live];
+	route->queue = path->withdrawn || path->stale ? NULL
+						     : c->queues[rc->chan->reactor % live];
 	route->nsid = path->nsid;
 	route->ana = path->ana;
-	route->usable = c->state == REMOTE_CTRL_LIVE && !path->withdrawn;
+	route->usable = c->state == REMOTE_CTRL_LIVE && route->queue;
 	route->fail_us = route->gone_us = 0;
 	if (c->down_us) {
 		route->gone_us = c->state == REMOTE_CTRL_LOST ? 1 : c->down_us + c->opt.loss_us;

@@ -376,6 +376,7 @@ struct remote_path {
 	uint32_t ana_group;
 	uint8_t ana;                    /* enum remote_ana */
 	bool withdrawn;                 /* not to be used any more */
+	bool stale;                     /* likewise, while its disk leaves: it is there no more */
 	bool seen;                      /* by the scan that runs */
 	struct list link;               /* ctrl->paths */
 };

@@ -68,6 +68,7 @@ static void path_changed(struct remote_path *path, const struct nvme_ns_info *in
 	if (!is_same_disk(&path->disk->info, info)) {
 		log_warn("%s: is another disk on %s now", path->disk->bdev.name,
 			 path->ctrl->opt.name);
+		path->stale = true;
 		remote_disk_part(path);
 		return;
 	}
@@ -155,7 +156,7 @@ again:
 			continue;
 		log_warn("%s: the namespace is not on %s any more", path->disk->bdev.name,
 			 c->opt.name);
-		path->seen = true;
+		path->seen = path->stale = true;
 		/* it waits, and the list may be another then */
 		remote_disk_part(path);
 		goto again;

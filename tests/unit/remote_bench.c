@@ -78,6 +78,7 @@ int far_setup(void **state)
 	far.maxh2cdata = 65536;
 	far.ioccsz = 4096;
 	far.blocks = FAR_BLOCKS;
+	far.nguid = 0xb0;
 	far.listener.accept = far_accept;
 	far.listener.addr = far_options().addr;
 	fake_provider_start();

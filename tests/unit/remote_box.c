@@ -122,7 +122,7 @@ static void far_identify(struct far_conn *c, const struct nvme_sqe *sqe)
 	case NVME_CNS_NS:
 		page.ns.nsze = page.ns.ncap = le64_make(far.blocks);
 		page.ns.lbaf[0].lbads = 9;
-		page.ns.nguid[0] = 0xb0;
+		page.ns.nguid[0] = far.nguid;
 		page.ns.anagrpid = le32_make(1);
 		break;
 	case NVME_CNS_NS_LIST:

@@ -43,6 +43,7 @@ struct remote_box {
 	unsigned close_after;           /* PDUs, all connections together; 0: never */
 	unsigned spoil;                 /* data digests to be made wrong */
 	uint64_t blocks;                /* 0: the namespace is not there */
+	uint8_t nguid;                  /* its first byte */
 	uint8_t ana;                    /* not 0: ANA state of the namespace */
 
 	/* figures */

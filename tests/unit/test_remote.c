@@ -331,6 +331,32 @@ static void test_events_change_and_remove_the_disk(void **state)
 	far_detach();
 }
 
+/* What comes back under the same number may be something else: nothing is written to it. */
+static void test_another_disk_after_reconnecting_is_not_written_to(void **state)
+{
+	struct remote_options opt = far_options();
+	struct bench_io w;
+
+	assert_int_equal(far_attach_remote(&opt, false), 0);
+	far.refuse = true;
+	far_hang_up();
+	loop_drain();
+	pattern(1);
+	fill(&w, IO_WRITE, 0, out, 4096);
+	submit(&w);
+	assert_false(w.done);
+	far.refuse = false;
+	far.nguid = 0xb1;
+	for (unsigned i = 0; i < 4; i++)
+		loop_advance(SECOND_US);
+	assert_true(w.done);
+	assert_int_equal(w.io.status, IO_ERR_GONE);
+	assert_int_equal(far.writes, 0);
+	assert_int_equal(bdev_find("farn1")->nguid[0], 0xb1);
+	write_and_read(0, 4096, 2);
+	far_detach();
+}
+
 static void test_inaccessible_paths_are_waited_for(void **state)
 {
 	struct remote_options opt = far_options();
@@ -367,6 +393,7 @@ int main(void)
 		far_test(test_damaged_data_is_read_again),
 		far_test(test_more_io_than_slots_all_end),
 		far_test(test_events_change_and_remove_the_disk),
+		far_test(test_another_disk_after_reconnecting_is_not_written_to),
 		far_test(test_inaccessible_paths_are_waited_for),
 	};
 
