@@ -11,6 +11,9 @@ pkgconfig = 'pkg-config'
 [properties]
 skip_sanity_check = true
 END
+# A static program has no plug-ins: it does not look for them where it was built, nor carry that path in it.
+grep -q "set_quoted('RTE_EAL_PMD_PATH', eal_pmd_path)" config/meson.build
+sed -i "s/set_quoted('RTE_EAL_PMD_PATH', eal_pmd_path)/set_quoted('RTE_EAL_PMD_PATH', '')/" config/meson.build
 export PKG_CONFIG_LIBDIR=$PREFIX/lib/pkgconfig
 drivers=bus/pci,bus/vdev,mempool/ring,net/e1000,net/igc,net/ixgbe,net/i40e,net/iavf,net/ice,net/virtio,net/vmxnet3
 drivers+=,net/ring,net/null,common/iavf
