@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * `karst ctl`: the client of the console socket (console_frame.h). With a command it runs that one,
- * exit status 0, 1 when the command failed, 2 when it could not be asked. Without, at a terminal,
+ * exit status 0, or 1 when the command failed or could not be asked. Without, at a terminal,
  * it is the prompt. The terminal is in raw mode while somebody types, and put back however this
  * ends.
  */
@@ -25,13 +25,13 @@
 #include "core/base/util.h"
 #include "core/cmd.h"
 
-enum { CTL_OK, CTL_FAILED, CTL_UNREACHABLE };
+enum { CTL_OK, CTL_FAILED };
 
 static const char ctl_usage[] =
 	"usage: karst ctl [-s SOCKET] [-j] COMMAND...\n"
 	"       karst ctl [-s SOCKET]\n"
 	"\n"
-	"  Runs a command in a running karst: exit status 0, or 1 when it failed, 2 when there is\n"
+	"  Runs a command in a running karst: exit status 0, or 1 when it failed or there is\n"
 	"  no karst to ask. Without a command, at a terminal: the prompt (Ctrl-D leaves).\n"
 	"\n"
 	"  -s SOCKET  the socket that karst was started with\n"
@@ -139,7 +139,7 @@ static int connect_to(const char *path)
 	if (strlen(path) >= sizeof(sun.sun_path)) {
 		fprintf(stderr, "karst ctl: %s: the path of a socket has at most %zu bytes\n", path,
 			sizeof(sun.sun_path) - 1);
-		return CTL_UNREACHABLE;
+		return CTL_FAILED;
 	}
 	memcpy(sun.sun_path, path, strlen(path) + 1);
 	ctl.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -147,7 +147,7 @@ static int connect_to(const char *path)
 		return CTL_OK;
 	fprintf(stderr, "karst ctl: %s: %s; is karst running? name its socket with -s\n", path,
 		strerror(errno));
-	return CTL_UNREACHABLE;
+	return CTL_FAILED;
 }
 
 static bool start_send(const char *line, bool json)
@@ -187,7 +187,7 @@ static int from_karst(void)
 	if (n <= 0) {
 		terminal_restore();
 		fprintf(stderr, "karst ctl: karst has ended\n");
-		return CTL_UNREACHABLE;
+		return CTL_FAILED;
 	}
 	while ((rc = ctl_decode(&ctl.decoder, &p, &len, &frame)) > 0) {
 		if (frame.type == CTL_OUT && !write_all(STDOUT_FILENO, frame.payload, frame.len))
@@ -201,7 +201,7 @@ static int from_karst(void)
 		return -1;
 	terminal_restore();
 	fprintf(stderr, "karst ctl: this is no karst, or one of another version\n");
-	return CTL_UNREACHABLE;
+	return CTL_FAILED;
 }
 
 /* False: the keyboard is gone. */
@@ -232,7 +232,7 @@ static int talk(bool attached)
 			frame_send(CTL_SIZE, &size, sizeof(size));
 		}
 		if (poll(pfd, 2, -1) < 0 && errno != EINTR)
-			return CTL_UNREACHABLE;
+			return CTL_FAILED;
 		if (pfd[0].revents) {
 			pfd[0].revents = 0;
 			status = from_karst();
@@ -300,26 +300,26 @@ int ctl_main(int argc, char **argv)
 			json = true;
 		} else {
 			fputs(ctl_usage, c == 'h' ? stdout : stderr);
-			return c == 'h' ? CTL_OK : CTL_UNREACHABLE;
+			return c == 'h' ? CTL_OK : CTL_FAILED;
 		}
 	}
 	attach = optind == argc;
 	ctl.keyboard = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && !json;
 	if (attach && !ctl.keyboard) {
 		fputs(ctl_usage, stderr);
-		return CTL_UNREACHABLE;
+		return CTL_FAILED;
 	}
 	if (!line_build(line, argc - optind, argv + optind)) {
 		fprintf(stderr, "karst ctl: a command has at most %d bytes\n", CMD_LINE_BYTES - 1);
-		return CTL_UNREACHABLE;
+		return CTL_FAILED;
 	}
 	if (connect_to(path) != CTL_OK)
-		return CTL_UNREACHABLE;
+		return CTL_FAILED;
 	if (ctl.keyboard)
 		terminal_raw();
 	if (!start_send(attach ? NULL : line, json)) {
 		fprintf(stderr, "karst ctl: %s: %s\n", path, strerror(errno));
-		return CTL_UNREACHABLE;
+		return CTL_FAILED;
 	}
 	return talk(attach);
 }
