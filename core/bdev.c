@@ -20,7 +20,7 @@
 #include "core/buf.h"
 #include "core/dma.h"
 
-static struct list bdevs = LIST_INIT(bdevs);
+static struct list bdevs = LIST_INIT(bdevs), watches = LIST_INIT(watches);
 static char machine_id[BDEV_TEXT_BYTES];
 
 /* ---- channels ---- */
@@ -209,6 +209,7 @@ static struct bdev *find_any(const char *name)
 int bdev_register(struct bdev *bdev)
 {
 	const char *wrong = what_is_wrong(bdev);
+	struct bdev_watch *watch;
 	int rc;
 
 	if (wrong) {
@@ -237,6 +238,8 @@ int bdev_register(struct bdev *bdev)
 		return rc;
 	}
 	bdev->ctl->live = true;
+	list_for_each(watch, &watches, link)
+		watch->arrived(watch, bdev);
 	return 0;
 }
 
@@ -334,6 +337,16 @@ void bdev_resize(struct bdev *bdev, uint64_t block_count)
 }
 
 /* ---- users ---- */
+
+void bdev_watch_start(struct bdev_watch *watch)
+{
+	list_push(&watches, &watch->link);
+}
+
+void bdev_watch_stop(struct bdev_watch *watch)
+{
+	list_del(&watch->link);
+}
 
 struct bdev *bdev_next(const struct bdev *prev)
 {

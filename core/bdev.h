@@ -162,6 +162,15 @@ void bdev_resize(struct bdev *bdev, uint64_t block_count);
 
 /* ---- for users ---- */
 
+/* Told of every bdev that has been registered, in the task that did. Must not wait. */
+struct bdev_watch {
+	void (*arrived)(struct bdev_watch *watch, const struct bdev *bdev);
+	struct list link;
+};
+
+void bdev_watch_start(struct bdev_watch *watch);
+void bdev_watch_stop(struct bdev_watch *watch);
+
 /* By name, or "serial:TEXT"; NULL. */
 struct bdev *bdev_find(const char *name);
 /*

@@ -21,6 +21,9 @@ int nvmf_cmd_namespace_add(struct cmd_ctx *ctx)
 	if (rc)
 		return rc;
 	rc = nvmf_ns_add(subsys, disk, &nsid, cmd_uuid(ctx, "uuid"), nguid ? nguid->b : NULL);
+	/* at boot a disk may come later than we do: a target elsewhere has to be there first */
+	if (rc == -ENOENT && cmd_at_boot(ctx))
+		rc = nvmf_absent_add(subsys, disk, &nsid, cmd_uuid(ctx, "uuid"), nguid);
 	switch (rc) {
 	case 0:
 		return 0;
@@ -55,6 +58,22 @@ int nvmf_cmd_namespace_remove(struct cmd_ctx *ctx)
 		  : 0;
 }
 
+static void absent_rows(struct cmd_ctx *ctx, const struct nvmf_subsystem *subsys)
+{
+	const struct nvmf_absent *absent;
+
+	list_for_each(absent, &subsys->absent, link) {
+		cmd_row(ctx);
+		cmd_col(ctx, "subsystem", "%s", subsys->nqn);
+		cmd_col_u64(ctx, "nsid", absent->nsid);
+		cmd_col(ctx, "disk", "%s", absent->disk);
+		cmd_col(ctx, "state", "waiting");
+		cmd_col_size(ctx, "size", 0);
+		cmd_col_u64(ctx, "block", 0);
+		cmd_col(ctx, "uuid", "-");
+	}
+}
+
 int nvmf_cmd_namespace_list(struct cmd_ctx *ctx)
 {
 	struct nvmf_subsystem *subsys;
@@ -73,10 +92,12 @@ int nvmf_cmd_namespace_list(struct cmd_ctx *ctx)
 			cmd_col(ctx, "subsystem", "%s", subsys->nqn);
 			cmd_col_u64(ctx, "nsid", ns->nsid);
 			cmd_col(ctx, "disk", "%s", ns->bdev->name);
+			cmd_col(ctx, "state", "ready");
 			cmd_col_size(ctx, "size", ns->bdev->block_count << ns->lba_shift);
 			cmd_col_u64(ctx, "block", ns->bdev->block_bytes);
 			cmd_col(ctx, "uuid", "%s", uuid);
 		}
+		absent_rows(ctx, subsys);
 	}
 	return 0;
 }

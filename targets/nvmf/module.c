@@ -16,6 +16,7 @@ int nvmf_module_init(void)
 	list_init(&nvmf_target.transports);
 	event_init(&nvmf_target.conn_gone);
 	nvmf_target.genctr = 0;
+	nvmf_absent_init();
 	return nvmf_discovery_init();
 }
 
@@ -23,6 +24,7 @@ void nvmf_module_fini(void)
 {
 	struct nvmf_subsystem *subsys, *tmp;
 
+	nvmf_absent_fini();
 	list_for_each_safe(subsys, tmp, &nvmf_target.subsystems, link)
 		if (!subsys->discovery)
 			nvmf_subsystem_delete(subsys, true);
@@ -52,6 +54,23 @@ static void config_namespaces(struct config_out *out, struct nvmf_subsystem *sub
 	}
 }
 
+/* Those whose disk is not there stay in the configuration. */
+static void config_absent(struct config_out *out, struct nvmf_subsystem *subsys)
+{
+	const struct nvmf_absent *absent;
+
+	list_for_each(absent, &subsys->absent, link) {
+		char uuid[UUID_TEXT_BYTES], nguid[UUID_TEXT_BYTES];
+
+		uuid_format(&absent->uuid, uuid);
+		uuid_format(&absent->nguid, nguid);
+		config_line(out, "namespace add %s disk=%s nsid=%u%s%s%s%s", subsys->nqn,
+			    absent->disk, absent->nsid, absent->uuid_given ? " uuid=" : "",
+			    absent->uuid_given ? uuid : "", absent->nguid_given ? " nguid=" : "",
+			    absent->nguid_given ? nguid : "");
+	}
+}
+
 static void config_subsystem(struct config_out *out, struct nvmf_subsystem *subsys)
 {
 	char serial[64], model[96], quoted[64];
@@ -67,6 +86,7 @@ static void config_subsystem(struct config_out *out, struct nvmf_subsystem *subs
 	config_line(out, "subsystem create %s%s%s%s", subsys->nqn, serial, model,
 		    subsys->allow_any ? " allow-any" : "");
 	config_namespaces(out, subsys);
+	config_absent(out, subsys);
 	list_for_each(host, &subsys->hosts, link)
 		config_line(out, "host allow %s %s", subsys->nqn, host->nqn);
 }

@@ -55,6 +55,11 @@ static void ns_event(struct bdev_user *user, enum bdev_event event)
 	}
 }
 
+bool nvmf_ns_taken(struct nvmf_subsystem *subsys, uint32_t nsid)
+{
+	return nvmf_ns_find(subsys, nsid) || nvmf_absent_find(subsys, nsid);
+}
+
 /* Identifiers: the operator's, else the disk's own. */
 static void ns_identity(struct nvmf_ns *ns, const struct uuid *uuid, const uint8_t *nguid)
 {
@@ -67,19 +72,19 @@ static void ns_identity(struct nvmf_ns *ns, const struct uuid *uuid, const uint8
 	memcpy(ns->eui64, bdev->eui64, sizeof(ns->eui64));
 }
 
-static int ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
-		  const struct uuid *uuid, const uint8_t *nguid)
+int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
+		       const struct uuid *uuid, const uint8_t *nguid)
 {
 	uint32_t want = *nsid;
 	struct nvmf_ns *ns;
 	int rc;
 
 	if (want == 0)
-		for (want = 1; nvmf_ns_find(subsys, want); want++)
+		for (want = 1; nvmf_ns_taken(subsys, want); want++)
 			;
 	if (want > config.nvmf_namespaces_max)
 		return -ENOSPC;
-	if (nvmf_ns_find(subsys, want))
+	if (nvmf_ns_taken(subsys, want))
 		return -EEXIST;
 	ns = calloc(1, sizeof(*ns));
 	if (!ns)
@@ -118,20 +123,24 @@ int nvmf_ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
 	int rc;
 
 	task_lock(&subsys->lock);
-	rc = ns_add(subsys, disk, nsid, uuid, nguid);
+	rc = nvmf_ns_add_locked(subsys, disk, nsid, uuid, nguid);
 	task_unlock(&subsys->lock);
 	return rc;
 }
 
 int nvmf_ns_remove(struct nvmf_subsystem *subsys, uint32_t nsid)
 {
+	struct nvmf_absent *absent;
 	struct nvmf_ns *ns;
 	int rc;
 
 	task_lock(&subsys->lock);
 	ns = nvmf_ns_find(subsys, nsid);
-	rc = ns ? ns_publish(subsys, nsid, NULL) : -ENOENT;
-	if (rc == 0) {
+	absent = nvmf_absent_find(subsys, nsid);
+	rc = ns ? ns_publish(subsys, nsid, NULL) : absent ? 0 : -ENOENT;
+	if (absent) {
+		nvmf_absent_drop(absent);
+	} else if (rc == 0) {
 		nvmf_queue_revoke_ns(ns);
 		bdev_close(&ns->user);
 		free(ns);

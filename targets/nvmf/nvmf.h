@@ -237,6 +237,15 @@ struct nvmf_host {
 	char nqn[NVMF_NQN_BYTES];
 };
 
+/* A namespace of the configuration whose disk is not there yet: namespace_wait.c. */
+struct nvmf_absent {
+	struct list link;               /* subsys->absent */
+	uint32_t nsid;
+	char disk[BDEV_NAME_BYTES + sizeof("serial:")];
+	bool due, uuid_given, nguid_given;      /* due: its disk may be there now */
+	struct uuid uuid, nguid;
+};
+
 /* A transport, as the target sees it: registered by its module. Functions on reactor 0. */
 struct nvmf_transport {
 	const char *name;
@@ -279,6 +288,7 @@ struct nvmf_subsystem {
 	bool deleting;
 	_Atomic(struct nvmf_ns_table *) table;
 	struct list hosts, listeners, ctrls;
+	struct list absent;             /* struct nvmf_absent, changed under the lock */
 	unsigned ctrl_count;
 	uint16_t cntlid_next;
 	struct task_lock lock;          /* changes of the table, one at a time */
@@ -431,7 +441,11 @@ bool nvmf_nqn_valid(const char *nqn);
 /* In a task. NSID 0: the lowest free. -EEXIST, -ENOSPC, -EINVAL, and what bdev_open says. */
 int nvmf_ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
 		const struct uuid *uuid, const uint8_t *nguid);
-/* In a task: waits for what is in flight. -ENOENT. */
+bool nvmf_ns_taken(struct nvmf_subsystem *subsys, uint32_t nsid);
+/* nvmf_ns_add under the subsystem's lock. */
+int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
+		       const struct uuid *uuid, const uint8_t *nguid);
+/* In a task: waits for what is in flight. One that waits for its disk goes too. -ENOENT. */
 int nvmf_ns_remove(struct nvmf_subsystem *subsys, uint32_t nsid);
 
 static inline struct nvmf_ns_table *nvmf_ns_table(struct nvmf_subsystem *subsys)
@@ -446,6 +460,15 @@ static inline struct nvmf_ns *nvmf_ns_find(struct nvmf_subsystem *subsys, uint32
 
 	return nsid - 1 < table->nn ? table->ns[nsid - 1] : NULL;
 }
+
+/* namespace_wait.c */
+void nvmf_absent_init(void);
+void nvmf_absent_fini(void);
+/* In a task: NSID is added as soon as there is DISK. Codes as of nvmf_ns_add. */
+int nvmf_absent_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
+		    const struct uuid *uuid, const struct uuid *nguid);
+struct nvmf_absent *nvmf_absent_find(struct nvmf_subsystem *subsys, uint32_t nsid);
+void nvmf_absent_drop(struct nvmf_absent *absent);
 
 /* host.c */
 bool nvmf_host_allowed(const struct nvmf_subsystem *subsys, const char *nqn);

@@ -83,6 +83,7 @@ int nvmf_subsystem_create(const char *nqn, bool discovery, struct nvmf_subsystem
 	list_init(&subsys->hosts);
 	list_init(&subsys->listeners);
 	list_init(&subsys->ctrls);
+	list_init(&subsys->absent);
 	task_lock_init(&subsys->lock);
 	event_init(&subsys->ctrl_gone);
 	list_push(&nvmf_target.subsystems, &subsys->link);
@@ -109,6 +110,7 @@ static void subsystem_disconnect(struct nvmf_subsystem *subsys)
 int nvmf_subsystem_delete(struct nvmf_subsystem *subsys, bool force)
 {
 	struct nvmf_ns_table *table;
+	struct nvmf_absent *absent;
 	struct nvmf_host *host;
 
 	if (subsys->deleting)
@@ -127,6 +129,8 @@ int nvmf_subsystem_delete(struct nvmf_subsystem *subsys, bool force)
 	nvmf_discovery_changed();
 	/* who waits for the lock found its namespace gone; a reader may still look at the table */
 	task_lock(&subsys->lock);
+	while ((absent = list_first_entry(&subsys->absent, struct nvmf_absent, link)))
+		nvmf_absent_drop(absent);
 	task_unlock(&subsys->lock);
 	task_barrier();
 	table = nvmf_ns_table(subsys);

@@ -7,7 +7,7 @@ import pytest
 
 import nvme_tcp
 from conftest import artefact
-from hosted import Karst
+from hosted import CtlError, Karst
 from test_remote import FAR, FAR_SCRIPT, NEAR, attach, near_script
 from vm import free_port, wait_for
 
@@ -99,3 +99,38 @@ def test_first_of_a_chain_is_killed_under_load(binary, tmp_path):
         verify(near.port, NEAR, writers, "through the chain")
         verify(port, FAR, writers, "at the first")
     far.stop()
+
+
+def test_second_of_a_chain_boots_first(binary, tmp_path):
+    port, script = free_port(), FAR_SCRIPT.format(who="allow-any")
+    uuid = "6a3c1a58-9d0a-4d37-8c4e-2f1f6f0a9b11"
+    late = near_script(attach(port)).replace("disk=farn1", f"disk=farn1 uuid={uuid}") + f"""
+namespace add {NEAR} disk=farn2
+namespace add {NEAR} disk=farn3"""
+    with Karst(binary, tmp_path / "near", late, ("-c", "0,1")) as near:
+        def states():
+            return {row["disk"]: (row["nsid"], row["state"]) for row in near.ctl("namespace list")}
+
+        waiting = {f"farn{nsid}": (nsid, "waiting") for nsid in (1, 2, 3)}
+        assert states() == waiting
+        lines = near.ctl_run("config", "show").stdout.splitlines()
+        assert f"namespace add {NEAR} disk=farn1 nsid=1 uuid={uuid}" in lines, lines
+        with pytest.raises(CtlError, match="exists already"):
+            near.ctl("disk create ram r0 size=1M")
+            near.ctl(f"namespace add {NEAR} disk=r0 nsid=2")
+        with pytest.raises(CtlError, match="there is none"):
+            near.ctl(f"namespace add {NEAR} disk=farn4")
+        near.ctl(f"namespace remove {NEAR} 2")
+        del waiting["farn2"]
+        assert states() == waiting
+        with nvme_tcp.Host("127.0.0.1", near.port, NEAR) as host, \
+                Karst(binary, tmp_path / "far", script, ("-c", "0"), port=port):
+            assert host.active_namespaces() == []
+            wait_for("the namespace", lambda: states()["farn1"] == (1, "ready"), near.process)
+            assert states() == {"farn1": (1, "ready"), "farn3": (3, "waiting")}
+            assert host.active_namespaces() == [1]
+            host.disconnect()
+            assert near.ctl("namespace list")[0]["uuid"] == uuid
+            assert "read back and equal" in nvme_tcp.smoke("127.0.0.1", near.port, NEAR)
+            near.ctl(f"subsystem delete {NEAR} force")
+            near.ctl("disk detach remote far")
