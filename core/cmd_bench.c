@@ -1,128 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `disk bench`: how fast a disk is without any network before it. Every reactor keeps QD requests
- * in flight through its own channel until the time is over; each that completes is replaced at
- * once, at a random place or at the next one of the reactor's own part of the disk.
+ * `disk bench`: how fast a disk is without any network before it, and whether it keeps what it is
+ * given. core/bench.c makes the load.
  *
  * It runs in slices of a second, so that it can show how far it is and be cancelled: between two,
- * nothing is in flight. It opens the disk like any other user: for writing, alone.
+ * nothing is in flight. It opens the disk like any other user: for writing alone, unless the
+ * operator insists on writing beside those who share it. With `verify`, everything that was written
+ * is read once more in the end.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bdev.h"
+#include "core/bench.h"
 #include "core/clock.h"
 #include "core/cmd.h"
 #include "core/cmd_core.h"
 #include "core/dma.h"
-#include "core/task.h"
 
-enum { SLICE_US = 1000 * 1000, QD_MAX = 256, BS_MAX = 1024 * 1024 };
-enum bench_rw { BENCH_READ, BENCH_WRITE, BENCH_RANDREAD, BENCH_RANDWRITE, BENCH_RANDRW };
+enum {
+	BS_MAX = 1024 * 1024,
+	VERIFY_PLACES_MAX = 4 * 1024 * 1024,    /* of each reactor: it remembers every one */
+};
 
 static const char *const rw_names[] = {
 	"read", "write", "randread", "randwrite", "randrw", NULL,
 };
-
-struct bench_reactor;
-
-struct bench_slot {
-	struct io io;
-	struct iovec iov;
-	struct bench_reactor *reactor;
-	uint64_t start_ticks;
-};
-
-struct bench_reactor {
-	struct bench *bench;
-	uint64_t deadline_us, random, first, next;      /* places, in units of a request */
-	unsigned inflight;
-	struct event ended;
-	uint64_t ops;
-	enum io_status status;          /* the first that was not IO_OK */
-	struct stat_hist latency;
-	uint8_t *memory;
-	struct bench_slot slot[QD_MAX];
-};
-
-struct bench {
-	struct bdev_user user;
-	enum bench_rw rw;
-	uint32_t io_bytes, io_blocks;
-	unsigned qd;
-	uint64_t time_us, run_us;
-	uint64_t places;                /* requests that fit on the disk, of each reactor */
-	bool gone;
-	struct bench_reactor *reactor[REACTOR_MAX];
-};
-
-/* ---- on every reactor ---- */
-
-static uint64_t bench_random(struct bench_reactor *r)
-{
-	/* xorshift64: quality does not matter, cost does */
-	r->random ^= r->random << 13;
-	r->random ^= r->random >> 7;
-	r->random ^= r->random << 17;
-	return r->random;
-}
-
-static void bench_done(struct io *io);
-
-static void bench_next(struct bench_slot *slot)
-{
-	struct bench_reactor *r = slot->reactor;
-	const struct bench *b = r->bench;
-	bool random = b->rw >= BENCH_RANDREAD;
-	bool write = b->rw == BENCH_WRITE || b->rw == BENCH_RANDWRITE ||
-		     (b->rw == BENCH_RANDRW && (bench_random(r) & 1));
-	uint64_t place = random ? bench_random(r) % b->places : r->next++ % b->places;
-
-	slot->io = (struct io){
-		.op = write ? IO_WRITE : IO_READ, .iov = &slot->iov, .iov_count = 1,
-		.lba = (r->first + place) * b->io_blocks, .lba_count = b->io_blocks,
-		.done = bench_done,
-	};
-	slot->start_ticks = clock_ticks();
-	r->inflight++;
-	bdev_submit(bdev_chan(b->user.bdev), &slot->io);
-}
-
-static void bench_done(struct io *io)
-{
-	struct bench_slot *slot = container_of(io, struct bench_slot, io);
-	struct bench_reactor *r = slot->reactor;
-
-	r->inflight--;
-	if (io->status == IO_OK) {
-		r->ops++;
-		stat_hist_add(&r->latency, clock_ticks_to_ns(clock_ticks() - slot->start_ticks));
-	} else if (r->status == IO_OK) {
-		r->status = io->status;
-	}
-	if (r->status == IO_OK && !r->bench->gone && reactor_now_us() < r->deadline_us)
-		bench_next(slot);
-	else if (r->inflight == 0)
-		event_signal(&r->ended);
-}
-
-/* A slice; in a task of each reactor. */
-static void bench_slice(void *arg)
-{
-	struct bench *b = arg;
-	struct bench_reactor *r = b->reactor[reactor_index()];
-	uint64_t slice_us = MIN(b->time_us - b->run_us, (uint64_t)SLICE_US);
-
-	event_init(&r->ended);
-	r->deadline_us = clock_now_us() + slice_us;
-	for (unsigned i = 0; i < b->qd; i++)
-		bench_next(&r->slot[i]);
-	task_wait(&r->ended);
-}
-
-/* ---- the command ---- */
 
 static void bench_event(struct bdev_user *user, enum bdev_event event)
 {
@@ -133,8 +38,10 @@ static void bench_event(struct bdev_user *user, enum bdev_event event)
 static void bench_free(struct bench *b)
 {
 	for (unsigned i = 0; i < reactor_count(); i++) {
-		if (b->reactor[i])
+		if (b->reactor[i]) {
 			dma_free(b->reactor[i]->memory);
+			free(b->reactor[i]->generation);
+		}
 		free(b->reactor[i]);
 	}
 	free(b);
@@ -150,14 +57,16 @@ static int bench_alloc(struct bench *b)
 		if (!r)
 			return -ENOMEM;
 		r->memory = dma_alloc(bytes, DMA_PAGE_BYTES);
-		if (!r->memory)
+		if (b->verify)
+			r->generation = calloc(b->places, sizeof(*r->generation));
+		if (!r->memory || (b->verify && !r->generation))
 			return -ENOMEM;
 		clock_random(r->memory, MIN(bytes, (size_t)b->io_bytes));
 		for (size_t at = b->io_bytes; at < bytes; at += b->io_bytes)
 			memcpy(r->memory + at, r->memory, b->io_bytes);
 		r->bench = b;
 		r->random = clock_random64() | 1;
-		r->first = b->rw >= BENCH_RANDREAD ? 0 : i * b->places;
+		r->first = b->parts > 1 ? i * b->places : 0;
 		for (unsigned s = 0; s < b->qd; s++) {
 			r->slot[s].reactor = r;
 			r->slot[s].iov.iov_base = r->memory + (size_t)s * b->io_bytes;
@@ -167,77 +76,187 @@ static int bench_alloc(struct bench *b)
 	return 0;
 }
 
-static void bench_report(struct cmd_ctx *ctx, struct bench *b)
+static void bench_row(struct cmd_ctx *ctx, const struct bench *b, const char *core, unsigned qd,
+		      const struct bench_reactor *r)
 {
 	static const struct {
 		const char *name;
 		unsigned permyriad;
-	} points[] = { { "p50", 5000 }, { "p99", 9900 }, { "p99.9", 9990 } };
-	struct stat_hist *sum = &b->reactor[0]->latency;
-	uint64_t ops = b->reactor[0]->ops;
+	} points[] = { { "p50", 5000 }, { "p90", 9000 }, { "p99", 9900 }, { "p99.9", 9990 },
+		       { "p99.99", 9999 } };
 
-	for (unsigned i = 1; i < reactor_count(); i++) {
-		ops += b->reactor[i]->ops;
-		stat_hist_merge(sum, &b->reactor[i]->latency);
-	}
 	cmd_row(ctx);
+	cmd_col(ctx, "core", "%s", core);
 	cmd_col(ctx, "disk", "%s", b->user.bdev->name);
 	cmd_col(ctx, "rw", "%s", rw_names[b->rw]);
 	cmd_col_size(ctx, "bs", b->io_bytes);
-	cmd_col_u64(ctx, "qd", (uint64_t)b->qd * reactor_count());
-	cmd_col_u64(ctx, "iops", ops * 1000000 / MAX(b->run_us, 1u));
-	cmd_col_size(ctx, "per_second", ops * b->io_bytes * 1000000 / MAX(b->run_us, 1u));
-	cmd_col_time(ctx, "mean", stat_hist_mean(sum));
+	cmd_col_u64(ctx, "qd", qd);
+	cmd_col_u64(ctx, "iops", r->ops * 1000000 / MAX(b->run_us, 1u));
+	cmd_col_size(ctx, "per_second", r->ops * b->io_bytes * 1000000 / MAX(b->run_us, 1u));
+	cmd_col_time(ctx, "mean", stat_hist_mean(&r->latency));
 	for (size_t i = 0; i < ARRAY_SIZE(points); i++)
-		cmd_col_time(ctx, points[i].name, stat_hist_percentile(sum, points[i].permyriad));
-	cmd_col_time(ctx, "max", sum->max_ns);
+		cmd_col_time(ctx, points[i].name,
+			     stat_hist_percentile(&r->latency, points[i].permyriad));
+	cmd_col_time(ctx, "max", r->latency.max_ns);
+	if (b->verify)
+		cmd_col_u64(ctx, "verified", r->verified);
+}
+
+/* A row of each core, and the sum; the first reactor's figures become it. */
+static void bench_report(struct cmd_ctx *ctx, struct bench *b)
+{
+	struct bench_reactor *sum = b->reactor[0];
+	char core[16];
+
+	for (unsigned i = 0; i < reactor_count(); i++) {
+		snprintf(core, sizeof(core), "%u", i);
+		bench_row(ctx, b, core, b->qd, b->reactor[i]);
+	}
+	for (unsigned i = 1; i < reactor_count(); i++) {
+		sum->ops += b->reactor[i]->ops;
+		sum->verified += b->reactor[i]->verified;
+		stat_hist_merge(&sum->latency, &b->reactor[i]->latency);
+	}
+	bench_row(ctx, b, "all", b->qd * reactor_count(), sum);
+}
+
+static int bench_failed(struct cmd_ctx *ctx, const struct bench *b)
+{
+	const char *name = b->user.bdev->name;
+
+	if (b->gone)
+		return cmd_fail(ctx, -ENODEV, "disk %s: was removed", name);
+	for (unsigned i = 0; i < reactor_count(); i++) {
+		const struct bench_reactor *r = b->reactor[i];
+
+		if (r->found[0])
+			return cmd_fail(ctx, -EIO, "disk %s: verify: %s; what is read is not what "
+					"was written", name, r->found);
+		if (r->status != IO_OK)
+			return cmd_fail(ctx, io_status_errno(r->status), "disk %s: a request "
+					"failed: %s; see log show", name,
+					io_status_name(r->status));
+	}
+	return 0;
+}
+
+/* The live line: a terminal shows it beside the bar, `task list` always. */
+static void bench_describe(const struct bench *b, uint64_t ops, uint64_t slice_us)
+{
+	uint64_t iops = ops * 1000000 / MAX(slice_us, 1u);
+
+	task_describe("%" PRIu64 " IOPS %" PRIu64 " MB/s, disk bench %s", iops,
+		      iops * b->io_bytes / 1000000, b->user.bdev->name);
+}
+
+static uint64_t bench_ops(const struct bench *b)
+{
+	uint64_t ops = 0;
+
+	for (unsigned i = 0; i < reactor_count(); i++)
+		ops += b->checking ? b->reactor[i]->verified : b->reactor[i]->ops;
+	return ops;
+}
+
+/* Reads all that was written; it ends when no reactor finds a place any more. */
+static int bench_check(struct cmd_ctx *ctx, struct bench *b)
+{
+	uint64_t lowest = 0;
+	int rc = 0;
+
+	b->checking = true;
+	for (unsigned i = 0; i < reactor_count(); i++)
+		b->reactor[i]->next = 0;
+	while (rc == 0 && lowest < b->places) {
+		if (task_cancelled())
+			return cmd_fail(ctx, -ECANCELED, "disk %s: cancelled before all that was "
+					"written had been read", b->user.bdev->name);
+		task_describe("disk bench %s: reads what it wrote", b->user.bdev->name);
+		task_progress(lowest, b->places);
+		task_call_all(bench_slice, b);
+		rc = bench_failed(ctx, b);
+		lowest = b->places;
+		for (unsigned i = 0; i < reactor_count(); i++)
+			lowest = MIN(lowest, b->reactor[i]->next);
+	}
+	b->checking = false;
+	return rc;
 }
 
 /* Runs until the time is over, somebody cancels, the disk goes or a request fails. */
 static int bench_run(struct cmd_ctx *ctx, struct bench *b)
 {
-	const char *name = b->user.bdev->name;
+	int rc = 0;
 
-	task_describe("disk bench %s", name);
-	while (b->run_us < b->time_us && !b->gone && !task_cancelled()) {
-		uint64_t start_us = clock_now_us();
+	task_describe("disk bench %s", b->user.bdev->name);
+	while (rc == 0 && b->run_us < b->time_us && !task_cancelled()) {
+		uint64_t start_us = clock_now_us(), ops = bench_ops(b), slice_us;
 
-		task_call_all(bench_slice, b);
-		b->run_us += clock_now_us() - start_us;
 		task_progress(MIN(b->run_us, b->time_us), b->time_us);
-		for (unsigned i = 0; i < reactor_count(); i++) {
-			enum io_status status = b->reactor[i]->status;
-
-			if (status != IO_OK)
-				return cmd_fail(ctx, io_status_errno(status), "disk %s: a request "
-						"failed: %s; see log show", name,
-						io_status_name(status));
-		}
+		task_call_all(bench_slice, b);
+		slice_us = clock_now_us() - start_us;
+		b->run_us += slice_us;
+		bench_describe(b, bench_ops(b) - ops, slice_us);
+		rc = bench_failed(ctx, b);
 	}
-	if (b->gone)
-		return cmd_fail(ctx, -ENODEV, "disk %s: was removed", name);
-	bench_report(ctx, b);
-	return 0;
+	if (rc == 0 && b->verify && bench_writes(b))
+		rc = bench_check(ctx, b);
+	if (rc == 0)
+		bench_report(ctx, b);
+	return rc;
 }
 
 static int bench_prepare(struct cmd_ctx *ctx, struct bench *b)
 {
 	const struct bdev *bdev = b->user.bdev;
-	unsigned parts = b->rw >= BENCH_RANDREAD ? 1 : reactor_count();
 	int rc;
 
+	b->parts = b->rw >= BENCH_RANDREAD && !b->verify ? 1 : reactor_count();
 	if (b->io_bytes % bdev->block_bytes)
 		return cmd_fail(ctx, -EINVAL, "disk %s: bs=%u is not a multiple of its block, %u",
 				bdev->name, b->io_bytes, bdev->block_bytes);
 	b->io_blocks = b->io_bytes / bdev->block_bytes;
-	b->places = bdev->block_count / b->io_blocks / parts;
-	if (b->places == 0)
-		return cmd_fail(ctx, -EINVAL, "disk %s: too small for bs=%u", bdev->name,
-				b->io_bytes);
+	b->places = bdev->block_count / b->io_blocks / b->parts;
+	if (b->verify)
+		b->places = MIN(b->places, (uint64_t)VERIFY_PLACES_MAX);
+	if (b->places < (b->verify ? b->qd : 1))
+		return cmd_fail(ctx, -EINVAL, "disk %s: too small for bs=%u%s", bdev->name,
+				b->io_bytes, b->verify ? " and this qd with verify" : "");
 	rc = bench_alloc(b);
 	return rc ? cmd_fail(ctx, rc, "disk %s: no memory for %u requests of %u bytes on each of "
 			     "%u reactors; ask for less", bdev->name, b->qd, b->io_bytes,
 			     reactor_count()) : 0;
+}
+
+/*
+ * Opens the disk. Writing asks first, and says who uses it: with consent it writes beside those who
+ * share the disk; who has it alone (a store) keeps it.
+ */
+static int bench_open(struct cmd_ctx *ctx, struct bench *b, const char *name)
+{
+	const struct bdev *bdev = bdev_find(name);
+	const struct bdev_user *user = bdev ? list_first_entry(&bdev->users, struct bdev_user,
+							       link) : NULL;
+	char what[BDEV_TEXT_BYTES + 64];
+	int rc;
+
+	snprintf(b->user.who, sizeof(b->user.who), "disk bench");
+	b->user.event = bench_event;
+	b->user.write = bench_writes(b);
+	if (bdev && b->user.write) {
+		if (user && (b->verify || bdev->exclusive))
+			return cmd_fail(ctx, -EBUSY, "disk %s: used by %s; %s", name, user->who,
+					bdev->exclusive ? "end that first" :
+					"writing with verify wants it alone");
+		b->user.exclusive = !user;
+		snprintf(what, sizeof(what), "%s%s%swhat is on it will be overwritten",
+			 user ? "used by " : "", user ? user->who : "", user ? ", and " : "");
+		rc = cmd_confirm(ctx, name, what);
+		if (rc)
+			return rc;
+	}
+	rc = bdev_open(name, &b->user);
+	return rc ? cmd_fail(ctx, rc, "disk %s: %s; see disk list", name, strerror(-rc)) : 0;
 }
 
 static int disk_bench(struct cmd_ctx *ctx)
@@ -251,16 +270,10 @@ static int disk_bench(struct cmd_ctx *ctx)
 	b->rw = (enum bench_rw)cmd_u64(ctx, "rw", BENCH_RANDREAD);
 	b->io_bytes = (uint32_t)cmd_u64(ctx, "bs", 4096);
 	b->qd = (unsigned)cmd_u64(ctx, "qd", 32);
-	b->time_us = cmd_u64(ctx, "time", 10 * SLICE_US);
-	b->user.write = b->user.exclusive = b->rw != BENCH_READ && b->rw != BENCH_RANDREAD;
-	b->user.event = bench_event;
-	snprintf(b->user.who, sizeof(b->user.who), "disk bench");
-	rc = b->user.write ? cmd_confirm(ctx, name, "what is on it will be overwritten") : 0;
-	if (rc == 0) {
-		rc = bdev_open(name, &b->user);
-		if (rc)
-			rc = cmd_fail(ctx, rc, "disk %s: %s; see disk list", name, strerror(-rc));
-	}
+	b->time_us = cmd_u64(ctx, "time", 10 * BENCH_SLICE_US);
+	b->verify = cmd_has(ctx, "verify");
+	b->run = clock_random64();
+	rc = bench_open(ctx, b, name);
 	if (rc) {
 		free(b);
 		return rc;
@@ -280,11 +293,14 @@ static const struct cmd_arg bench_args[] = {
 	  .help = "what to do; randread unless told" },
 	{ .name = "bs", .type = CMD_SIZE, .keyed = true, .min = 512, .max = BS_MAX,
 	  .help = "bytes of a request; 4K unless told" },
-	{ .name = "qd", .type = CMD_U64, .keyed = true, .min = 1, .max = QD_MAX,
+	{ .name = "qd", .type = CMD_U64, .keyed = true, .min = 1, .max = BENCH_QD_MAX,
 	  .help = "requests in flight on each reactor; 32 unless told" },
-	{ .name = "time", .type = CMD_TIME, .keyed = true, .min = 1000, .max = 3600ull * SLICE_US,
-	  .help = "how long; 10s unless told" },
-	{ .name = "force", .type = CMD_FLAG, .help = "overwrite without asking" },
+	{ .name = "time", .type = CMD_TIME, .keyed = true, .min = 1000,
+	  .max = 3600ull * BENCH_SLICE_US, .help = "how long; 10s unless told" },
+	{ .name = "verify", .type = CMD_FLAG,
+	  .help = "write blocks that tell what they are, and check what is read" },
+	{ .name = "force", .type = CMD_FLAG,
+	  .help = "overwrite without asking, even if others share the disk" },
 	{ 0 },
 };
 
