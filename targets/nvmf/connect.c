@@ -54,11 +54,14 @@ static uint16_t connect_admin(struct nvmf_req *req, const struct nvmf_connect_sq
 			 subsys->nqn, data->hostnqn, subsys->nqn, data->hostnqn);
 		return NVME_SC_CONNECT_HOST | NVME_STATUS_DNR;
 	}
-	if (queue->ops->connected(queue, sqsize + 1u))
-		return NVME_SC_CONNECT_BUSY;
 	ctrl = nvmf_ctrl_create(subsys, queue, data->hostnqn, data->hostid, le32_get(sqe->kato));
 	if (!ctrl)
 		return NVME_SC_CONNECT_BUSY;
+	/* last: a queue whose Connect fails still has the one request of before */
+	if (queue->ops->connected(queue, sqsize + 1u)) {
+		nvmf_ctrl_queue_gone(ctrl, queue);
+		return NVME_SC_CONNECT_BUSY;
+	}
 	queue->cmds = subsys->discovery ? nvmf_discovery_cmds : nvmf_admin_cmds;
 	log_info("nvmf s%u: host %s connected to %s, cntlid %u", ctrl->session, ctrl->hostnqn,
 		 subsys->nqn, ctrl->cntlid);

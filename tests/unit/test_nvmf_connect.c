@@ -129,6 +129,24 @@ static void test_wrong_io_connect(void **state)
 	tbox_hangup(&admin);
 }
 
+/* The connection stays as it was, so that the host may ask again on it. */
+static void test_connect_while_busy_and_again(void **state)
+{
+	unsigned real = nvmf_target.ctrl_count;
+	struct tbox_conn c;
+
+	tbox_dial(&c);
+	tbox_ic(&c, false, false);
+	nvmf_target.ctrl_count = config.nvmf_controllers_max;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(tbox_connect(&c, TBOX_NQN, 0, 31, NVMF_CNTLID_DYNAMIC, 0).status,
+				 NVME_SC_CONNECT_BUSY);
+	nvmf_target.ctrl_count = real;
+	assert_int_equal(tbox_connect(&c, TBOX_NQN, 0, 31, NVMF_CNTLID_DYNAMIC, 0).status, 0);
+	tbox_enable(&c);
+	tbox_hangup(&c);
+}
+
 static void test_io_queue_needs_an_enabled_controller(void **state)
 {
 	static const struct row early = { nothing, NVME_SC_SEQUENCE_ERROR | DNR, 0 };
@@ -276,6 +294,7 @@ int main(void)
 		tbox_test(test_host_is_allowed_by_name_and_denied_again),
 		tbox_test(test_controller_identifiers_differ_and_are_reused),
 		tbox_test(test_connecting_has_a_deadline),
+		tbox_test(test_connect_while_busy_and_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
