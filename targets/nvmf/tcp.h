@@ -61,7 +61,7 @@ struct nvmf_tcp_fault {
 enum nvmf_tcp_phase {
 	NVMF_TCP_IDLE,
 	NVMF_TCP_WAIT_BUF,              /* for memory: buf_wait */
-	NVMF_TCP_WAIT_GRANT,            /* for its turn to ask for data: group->grant_wait */
+	NVMF_TCP_WAIT_GRANT,            /* for its turn to ask for data: conn->grant_wait */
 	NVMF_TCP_WAIT_DATA,             /* R2T sent, H2CData comes */
 	NVMF_TCP_WAIT_TX,               /* for room to answer: conn->tx_wait */
 };
@@ -69,13 +69,13 @@ enum nvmf_tcp_phase {
 struct nvmf_tcp_req {
 	struct nvmf_req req;
 	struct nvmf_tcp_req *next;      /* conn->free */
-	struct list link;               /* group->grant_wait or conn->tx_wait */
+	struct list link;               /* conn->grant_wait or conn->tx_wait */
 	struct buf_wait wait;
 	uint16_t ttag;
 	uint8_t phase;                  /* enum nvmf_tcp_phase */
 	bool in_capsule;
 	bool digest_bad;
-	bool granted;                   /* counted in group->grants */
+	bool granted;                   /* counted in conn->grants and group->grants */
 	uint32_t h2c_got;               /* bytes of H2CData received */
 };
 
@@ -155,6 +155,9 @@ struct nvmf_tcp_conn {
 	struct nvmf_tcp_req *reqs;      /* &first before Connect */
 	unsigned req_count;
 	struct nvmf_tcp_req first;
+	struct list grant_wait;         /* requests that want to send R2T */
+	struct list grant_link;         /* group->grant_wait: there are some */
+	unsigned grants;                /* requests whose data is asked for */
 
 	/* time */
 	uint64_t deadline_us;           /* Connect or linger must be over; 0: none */
@@ -181,7 +184,7 @@ struct nvmf_tcp_group {
 	unsigned conn_count;
 	unsigned ready_count, ready_next;       /* connections of this round and of the next */
 	struct timer scan;
-	struct list grant_wait;         /* requests that want to send R2T */
+	struct list grant_wait;         /* connections with requests that want to send R2T */
 	unsigned grants, grants_max;    /* requests whose data is asked for */
 	uint8_t *rx_free[NVMF_TCP_RX_COUNT];
 	unsigned rx_free_count;
@@ -247,7 +250,6 @@ void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 /* The connection ends: gives up what TR waits for. Executing ones go on. */
 void nvmf_tcp_req_abandon(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
-void nvmf_tcp_grant_run(struct nvmf_tcp_group *group);
 
 /* tcp_send.c */
 void nvmf_tcp_respond(struct nvmf_req *req);

@@ -75,6 +75,7 @@ static void conn_abandon(struct nvmf_tcp_conn *conn)
 	conn->rx_tr = NULL;
 	buf_wait_cancel(&conn->rx_wait);
 	/* out of the line first: a place that becomes free must not go to one of ours */
+	list_del(&conn->grant_link);
 	for (unsigned i = 0; i < conn->req_count; i++)
 		if (conn->reqs[i].phase == NVMF_TCP_WAIT_GRANT)
 			list_del(&conn->reqs[i].link);
@@ -340,6 +341,8 @@ static struct nvmf_tcp_conn *conn_create(struct stream *stream)
 	list_init(&conn->ready);
 	list_init(&conn->sending);
 	list_init(&conn->all);
+	list_init(&conn->grant_wait);
+	list_init(&conn->grant_link);
 	list_init(&conn->rx_wait.link);
 	conn->rx_wait.ready = conn_rx_ready;
 	nvmf_tcp_tx_init(conn);

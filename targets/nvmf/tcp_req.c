@@ -7,6 +7,10 @@
  * read; only data in a capsule does. The writes whose data was asked for by R2T and is not here yet
  * are limited per reactor, so that they never hold more than half of the buffers that in-capsule
  * data needs: the rest is held by requests that end by themselves, so that waiting always ends.
+ *
+ * A connection may have as many of these as are still free for others: alone it gets half of them,
+ * and whoever comes later finds some left. A host that never sends what it was asked for so delays
+ * its own writes and nobody else's. Connections whose requests wait take turns.
  */
 #include "targets/nvmf/tcp.h"
 
@@ -36,9 +40,8 @@ int nvmf_tcp_req_alloc(struct nvmf_tcp_conn *conn, unsigned count)
 		conn->req_count = 1;
 		return 0;
 	}
-	/* the request that is being served is Connect in conn->first; all others are free */
-	if (conn->reqs != &conn->first)
-		free(conn->reqs);
+	/* once: the request that is being served is Connect in conn->first */
+	ASSERT(conn->reqs == &conn->first);
 	reqs = calloc(count, sizeof(*reqs));
 	conn->reqs = reqs ? reqs : &conn->first;
 	conn->req_count = reqs ? count : 1;
@@ -62,12 +65,27 @@ struct nvmf_tcp_req *nvmf_tcp_req_get(struct nvmf_tcp_conn *conn)
 	return tr;
 }
 
-static void grant_return(struct nvmf_tcp_group *group, struct nvmf_tcp_req *tr)
+static void grant_run(struct nvmf_tcp_group *group);
+
+static bool grant_may(const struct nvmf_tcp_conn *conn)
 {
-	group->grants--;
+	return conn->grants < conn->group->grants_max - conn->group->grants;
+}
+
+static void grant_take(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	tr->granted = true;
+	conn->grants++;
+	conn->group->grants++;
+}
+
+static void grant_return(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
 	tr->granted = false;
-	if (!list_empty(&group->grant_wait))
-		nvmf_tcp_grant_run(group);
+	conn->grants--;
+	conn->group->grants--;
+	if (!list_empty(&conn->group->grant_wait))
+		grant_run(conn->group);
 }
 
 void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
@@ -77,7 +95,7 @@ void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 		tr->req.iov_count = 0;
 	}
 	if (unlikely(tr->granted))
-		grant_return(conn->group, tr);
+		grant_return(conn, tr);
 	tr->req.state = NVMF_REQ_FREE;
 	tr->phase = NVMF_TCP_IDLE;
 	/* once connected the Connect slot is not used again */
@@ -122,34 +140,41 @@ static void req_buf_ready(struct buf_wait *wait)
 	req_buf_get(nvmf_tcp_conn_of(tr->req.queue), tr);
 }
 
-static void grant_take(struct nvmf_tcp_group *group, struct nvmf_tcp_req *tr)
+static void grant_run(struct nvmf_tcp_group *group)
 {
-	tr->granted = true;
-	group->grants++;
-}
-
-void nvmf_tcp_grant_run(struct nvmf_tcp_group *group)
-{
+	struct nvmf_tcp_conn *conn;
 	struct nvmf_tcp_req *tr;
+	struct list over;
 
+	list_init(&over);
 	while (group->grants < group->grants_max &&
-	       (tr = list_pop_entry(&group->grant_wait, struct nvmf_tcp_req, link))) {
-		grant_take(group, tr);
-		req_buf_get(nvmf_tcp_conn_of(tr->req.queue), tr);
+	       (conn = list_pop_entry(&group->grant_wait, struct nvmf_tcp_conn, grant_link))) {
+		/* what is free only shrinks here: once over its share, over it until we are done */
+		if (!grant_may(conn)) {
+			list_push(&over, &conn->grant_link);
+			continue;
+		}
+		tr = list_pop_entry(&conn->grant_wait, struct nvmf_tcp_req, link);
+		if (!list_empty(&conn->grant_wait))
+			list_push(&group->grant_wait, &conn->grant_link);
+		grant_take(conn, tr);
+		req_buf_get(conn, tr);
 	}
+	list_splice(&over, &group->grant_wait);
+	list_splice(&group->grant_wait, &over);
 }
 
 void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
-	struct nvmf_tcp_group *group = conn->group;
-
 	if (tr->req.dir == NVMF_DIR_H2C) {
-		if (group->grants >= group->grants_max || !list_empty(&group->grant_wait)) {
+		if (!list_empty(&conn->grant_wait) || !grant_may(conn)) {
 			tr->phase = NVMF_TCP_WAIT_GRANT;
-			list_push(&group->grant_wait, &tr->link);
+			list_push(&conn->grant_wait, &tr->link);
+			if (!list_linked(&conn->grant_link))
+				list_push(&conn->group->grant_wait, &conn->grant_link);
 			return;
 		}
-		grant_take(group, tr);
+		grant_take(conn, tr);
 	}
 	req_buf_get(conn, tr);
 }
@@ -160,7 +185,7 @@ void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 		conn->r2t_open--;
 	tr->phase = NVMF_TCP_IDLE;
 	if (tr->granted)
-		grant_return(conn->group, tr);
+		grant_return(conn, tr);
 	/* transport 1.0 3.5.1.2: the command fails, the connection goes on */
 	if (unlikely(tr->digest_bad))
 		nvmf_req_done(&tr->req, NVME_SC_TRANSIENT_TRANSPORT);

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "core/config.h"
-#include "targets/nvmf/nvmf.h"
+#include "targets/nvmf/tcp.h"
 #include "tests/unit/nvmf_box.h"
 
 static uint8_t out[1 << 20], in[1 << 20];
@@ -141,6 +141,47 @@ static void test_host_that_does_not_answer_r2t_is_closed(void **state)
 	goodbye(&admin, &io);
 }
 
+/* A host that asks for much and sends nothing delays itself only. */
+static void test_host_that_does_not_answer_r2t_does_not_delay_others(void **state)
+{
+	struct nvme_sqe big = tbox_rw(NVME_NVM_WRITE, 0, 128);
+	struct tbox_conn admin[3], io[3];
+	struct tbox_pdu pdu;
+	unsigned asked[2] = { 0 };
+
+	nvmf_tcp_group_at(0)->grants_max = 8;
+	for (unsigned i = 0; i < 3; i++)
+		tbox_host(&admin[i], &io[i], 0);
+	big.sgl.length = le32_make(65536);
+	big.sgl.id = 0x5a;
+	for (unsigned h = 0; h < 2; h++) {
+		for (unsigned i = 0; i < 31; i++)
+			tbox_cmd(&io[h], &big, NULL, 0);
+		while (tbox_recv(&io[h], &pdu)) {
+			assert_int_equal(pdu.ch.type, NVME_TCP_R2T);
+			asked[h]++;
+		}
+	}
+	/* each has half of what was free */
+	assert_int_equal(asked[0], 4);
+	assert_int_equal(asked[1], 2);
+	fill(5);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(tbox_run(&io[2], &big, out, 65536, false, NULL, 0).status, 0);
+		assert_memory_equal(tbox_disk->view, out, 65536);
+	}
+	/* a share that becomes free is given out again, to those that had less first */
+	tbox_hangup(&io[0]);
+	asked[1] = 0;
+	while (tbox_recv(&io[1], &pdu))
+		asked[1] += pdu.ch.type == NVME_TCP_R2T;
+	assert_int_equal(asked[1], 2);
+	assert_int_equal(nvmf_tcp_group_at(0)->grants, 4);
+	tbox_hangup(&admin[0]);
+	for (unsigned i = 1; i < 3; i++)
+		goodbye(&admin[i], &io[i]);
+}
+
 static void remove_ns(void *arg)
 {
 	*(int *)arg = nvmf_ns_remove(nvmf_subsystem_find(TBOX_NQN), 1);
@@ -193,6 +234,7 @@ int main(void)
 		tbox_test(test_writes_wait_for_memory_and_in_capsule_writes_pass),
 		tbox_test(test_peer_that_does_not_read_is_waited_for_and_then_closed),
 		tbox_test(test_host_that_does_not_answer_r2t_is_closed),
+		tbox_test(test_host_that_does_not_answer_r2t_does_not_delay_others),
 		tbox_test(test_namespace_removed_under_load),
 	};
 
