@@ -8,6 +8,7 @@ import json
 import pytest
 
 from guest import HOST
+from vm import wait_for
 
 # What a kernel host is given so that it comes back soon after the target was away.
 PATIENT = "--reconnect-delay=1 --ctrl-loss-tmo=120 --keep-alive-tmo=5"
@@ -36,7 +37,7 @@ def test_linux_connects_and_disconnects_twenty_times(served, guest, nqn):
             guest.check(f"dd if={device} of=/dev/null bs=64k count=4 iflag=direct 2>/dev/null")
         guest.nvme(f"disconnect -n {nqn}")
         assert not guest.block_devices(nqn)
-    assert served.sessions() == 0
+    wait_for("the last session's end", lambda: served.sessions() == 0, served.vm.process)
 
 
 @pytest.mark.parametrize("digests,size", [("", "32M"), ("-g", "4M"), ("-G", "4M"), ("-g -G", "32M")],

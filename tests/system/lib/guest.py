@@ -10,7 +10,7 @@ import shlex
 
 import guest_image
 from agent import Agent, Result
-from vm import Vm, free_port
+from vm import Vm, free_port, wait_for
 
 HOST = "10.0.2.2"
 
@@ -94,7 +94,17 @@ class Guest:
         """Connects; the names of the namespaces' block devices, once the kernel has them."""
         self.load("nvme-tcp")
         self.nvme(f"connect -t tcp -a {HOST} -s {port} -n {shlex.quote(nqn)} {options}")
-        return self.block_devices(nqn)
+        # the kernel scans behind the connect: it is done when it has all that the target lists
+        listed = self.check(
+            "for c in /sys/class/nvme/nvme*; do "
+            f"[ \"$(cat $c/subsysnqn 2>/dev/null)\" = {shlex.quote(nqn)} ] && "
+            "nvme list-ns /dev/${c##*/}; done; true").count(":0x")
+        return wait_for(f"{listed} namespaces of {nqn}", lambda: self.all_devices(nqn, listed),
+                        self.vm.process, 60)
+
+    def all_devices(self, nqn, count):
+        devices = self.block_devices(nqn)
+        return devices if len(devices) == count else None
 
     def block_devices(self, nqn):
         """{nsid: /dev name} of the subsystem NQN, each with its size known to the kernel."""
