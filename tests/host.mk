@@ -84,11 +84,17 @@ $(out)/host/obj/tests/fuzz/%.o: tests/fuzz/%.c $(out)/host/flags | $(setup-ok)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(host-flags) -Wno-missing-prototypes -c -o $@ $<
 
+# The doubles of the unit tests, for those fuzzers that use them.
+$(out)/host/libunit.a: $(call host-obj,$(unit-support))
+	$(Q)rm -f $@ && ar rcsD $@ $^
+
+fuzz-libs = -Wl,--start-group $(out)/$(1)/libunit.a $(out)/$(1)/libkarst.a -Wl,--end-group $(host-libs)
+
 $(fuzz-replays): $(out)/host/replay/%: $(out)/host/obj/tests/fuzz/%.o $(call host-obj,tests/fuzz/replay.c $(fuzz-support)) \
-		$(out)/host/libkarst.a
+		$(out)/host/libunit.a $(out)/host/libkarst.a
 	$(call say,HOSTLD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(sanitize) -o $@ $(filter %.o,$^) $(out)/host/libkarst.a -lpthread -lm
+	$(Q)$(HOSTCC) $(sanitize) -o $@ $(filter %.o,$^) $(call fuzz-libs,host)
 
 fuzz-obj = $(patsubst %,$(out)/fuzz/obj/%.o,$(basename $(1)))
 $(out)/fuzz/flags: FORCE
@@ -111,10 +117,14 @@ fuzz-objects := $(call fuzz-obj,$(host-sources)) $(out)/fuzz/obj/gen/build.o
 $(out)/fuzz/libkarst.a: $(fuzz-objects)
 	$(Q)rm -f $@ && ar rcsD $@ $^
 
-$(fuzzers): $(out)/fuzz/%: $(out)/fuzz/obj/tests/fuzz/%.o $(call fuzz-obj,$(fuzz-support)) $(out)/fuzz/libkarst.a
+$(out)/fuzz/libunit.a: $(call fuzz-obj,$(unit-support))
+	$(Q)rm -f $@ && ar rcsD $@ $^
+
+$(fuzzers): $(out)/fuzz/%: $(out)/fuzz/obj/tests/fuzz/%.o $(call fuzz-obj,$(fuzz-support)) $(out)/fuzz/libunit.a \
+		$(out)/fuzz/libkarst.a
 	$(call say,FUZZLD,$@)
-	$(Q)$(FUZZCC) -fsanitize=address,undefined,fuzzer -o $@ $^ -lpthread -lm
+	$(Q)$(FUZZCC) -fsanitize=address,undefined,fuzzer -o $@ $(filter %.o,$^) $(call fuzz-libs,fuzz)
 
 -include $(patsubst %.o,%.d,$(host-objects) $(host-extra-objects) $(call host-obj,$(unit-sources) $(unit-support) \
 	$(fuzz-sources) $(fuzz-support) tests/fuzz/replay.c)) $(header-checks:.ok=.d)
--include $(patsubst %.o,%.d,$(fuzz-objects) $(call fuzz-obj,$(fuzz-sources) $(fuzz-support)))
+-include $(patsubst %.o,%.d,$(fuzz-objects) $(call fuzz-obj,$(fuzz-sources) $(fuzz-support) $(unit-support)))
