@@ -91,6 +91,7 @@ static void bench_row(struct cmd_ctx *ctx, const struct bench *b, const char *co
 	cmd_col(ctx, "rw", "%s", rw_names[b->rw]);
 	cmd_col_size(ctx, "bs", b->io_bytes);
 	cmd_col_u64(ctx, "qd", qd);
+	cmd_col_u64(ctx, "requests", r->ops);
 	cmd_col_u64(ctx, "iops", r->ops * 1000000 / MAX(b->run_us, 1u));
 	cmd_col_size(ctx, "per_second", r->ops * b->io_bytes * 1000000 / MAX(b->run_us, 1u));
 	cmd_col_time(ctx, "mean", stat_hist_mean(&r->latency));

@@ -10,6 +10,7 @@ the rest depends on the machine. Disks are null disks: what is measured is every
 import argparse
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -33,6 +34,16 @@ subsystem create {NQN} allow-any
 namespace add {NQN} disk=bench
 listener add {NQN} transport=tcp address=127.0.0.1 port={{port}}
 """
+FAR_SCRIPT = f"""disk create null null size=1G block=4096
+disk create ram ram size=128M block=4096
+subsystem create {NQN} allow-any
+namespace add {NQN} disk=null
+namespace add {NQN} disk=ram
+listener add {NQN} transport=tcp address=127.0.0.1 port={{port}}
+"""
+NEAR_SCRIPT = f"disk attach remote far transport=tcp address=127.0.0.1 port={{far}} nqn={NQN}\n"
+NEAR_DISKS = {"null": "farn1", "ram": "farn2"}
+NATIVE = ((4096, 1), (4096, 32), (4096, 128), (131072, 32))
 # Bytes of a request and of its answer on the wire, without digests: NVMe/TCP 1.0c 3.6.
 SIZES = {"read": (72, 24 + 4096), "write": (72 + 4096, 24)}
 DEPTHS = (1, 32, 128)
@@ -74,18 +85,25 @@ class Bench:
         return float(self.run_load("echo", "127.0.0.1", port, *sizes, depth, count)["iops"])
 
     @contextlib.contextmanager
-    def under_valgrind(self):
+    def under_valgrind(self, script=SCRIPT, args=()):
         """A hosted karst under callgrind: its port and folder. Ends in order."""
         folder, port = self.new_folder(), free_port()
-        script = folder / "startup.rc"
-        script.write_text(SCRIPT.format(port=port))
+        path = folder / "startup.rc"
+        path.write_text(script.format(port=port))
         log = folder / "log"
         process = spawn(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind", self.binary,
-                         "-s", folder / "sock", "--no-huge", "-f", script], log)
+                         "-s", folder / "sock", "--no-huge", *args, "-f", path], log)
         wait_for("READY", lambda: re.search("^READY", log.read_text(errors="replace"), re.M), process, 120)
         yield port, folder
         process.terminate()
         process.wait(120)
+
+    def disk_bench(self, socket, disk, rw, size, depth, seconds):
+        """The row of all cores of `disk bench` at the karst of SOCKET."""
+        done = subprocess.run([self.binary, "ctl", "-s", socket, "-j", "disk", "bench", disk, f"rw={rw}", f"bs={size}",
+                               f"qd={depth}", f"time={int(seconds * 1000)}ms", "force"], check=True,
+                              capture_output=True, text=True, timeout=600)
+        return json.loads(done.stdout)["rows"][-1]
 
 
 # ---- counts ----
@@ -220,6 +238,65 @@ def bench_rates(bench, table):
                               "{:.1f} us each".format(*figures))
 
 
+# ---- target and host ----
+
+def two_cores():
+    """The arguments that put a target and a host on cores of their own, as far as there are."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ["-c", str(cores[0])], ["-c", str(cores[-1])]
+
+
+def native_rates(bench, table, seconds, rounds):
+    on_far, on_near = two_cores()
+    with Karst(bench.binary, bench.new_folder(), FAR_SCRIPT, on_far) as far, \
+            Karst(bench.binary, bench.new_folder(), NEAR_SCRIPT.format(far=far.port), on_near) as near:
+        for rw, (size, depth) in ((rw, how) for how in NATIVE for rw in ("randread", "randwrite")):
+            sizes = (72, 24 + size) if rw == "randread" else (72 + size, 24)
+            with echo_server(bench, *sizes) as (port, _):
+                count = max(2000, int(bench.echo(port, sizes, depth, 2000) * seconds))
+                ours, echoes = {name: [] for name in NEAR_DISKS}, []
+                for _ in range(rounds):
+                    echoes.append(bench.echo(port, sizes, depth, count))
+                    for name, disk in NEAR_DISKS.items():
+                        ours[name].append(bench.disk_bench(near.socket, disk, rw, size, depth, seconds))
+            for name, rows in ours.items():
+                ratio = median(row["iops"] / echo for row, echo in zip(rows, echoes))
+                iops, mean, tail = (median(row[what] for row in rows) for what in ("iops", "mean", "p99"))
+                table.row(f"{name}, {rw} {size >> 10} KiB, depth {depth}", f"{ratio:.2f}",
+                          f"{iops:.0f} of {median(echoes):.0f} a second; mean {mean / 1000:.0f} us, "
+                          f"p99 {tail / 1000:.0f} us")
+
+
+def native_counts(bench, side, rw, seconds):
+    """(requests, instructions of own code, all instructions) of SIDE, \"target\" or \"host\", under callgrind."""
+    on_far, on_near = two_cores()
+    with contextlib.ExitStack() as stack:
+        if side == "target":
+            far, folder = stack.enter_context(bench.under_valgrind(FAR_SCRIPT, on_far))
+            near = stack.enter_context(Karst(bench.binary, bench.new_folder(), NEAR_SCRIPT.format(far=far), on_near))
+            socket = near.socket
+        else:
+            far = stack.enter_context(Karst(bench.binary, bench.new_folder(), FAR_SCRIPT, on_far)).port
+            _, folder = stack.enter_context(bench.under_valgrind(NEAR_SCRIPT.format(far=far), on_near))
+            socket = folder / "sock"
+        requests = bench.disk_bench(socket, NEAR_DISKS["null"], rw, 4096, 32, seconds)["requests"]
+    total, own, _ = callgrind_counts(folder / "callgrind")
+    return requests, own, total
+
+
+def bench_native(bench, table):
+    table.heading("Karst to Karst over loopback, a core each: rate as a share of bare sockets with the same messages")
+    native_rates(bench, table, *((0.2, 3) if bench.quick else (1.0, 5)))
+    table.heading("Karst to Karst, per request of 4 KiB, depth 32, null disk (difference of two runs)")
+    short, long = (0.3, 1.5) if bench.quick else (1, 5)
+    for side in ("target", "host"):
+        for rw in ("randread", "randwrite"):
+            few, many = (native_counts(bench, side, rw, seconds) for seconds in (short, long))
+            ops, own, total = (b - a for a, b in zip(few, many))
+            table.row(f"{side}, {rw}: instructions", f"{own / ops:.0f}",
+                      f"of Karst's own code; {total / ops:.0f} with libc and polling")
+
+
 # ---- idle, memory, sizes ----
 
 def bench_idle(bench, table):
@@ -276,10 +353,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=TOP / "out")
     parser.add_argument("--quick", action="store_true", help="shorter runs, rougher figures")
-    parser.add_argument("--only", choices=("counts", "rates", "idle", "sizes", "appliance"), action="append")
+    parser.add_argument("--only", choices=("counts", "rates", "native", "idle", "sizes", "appliance"), action="append")
     options = parser.parse_args()
     table = Table()
-    parts = {"counts": bench_counts, "rates": bench_rates, "idle": bench_idle, "sizes": bench_sizes,
+    parts = {"counts": bench_counts, "rates": bench_rates, "native": bench_native, "idle": bench_idle, "sizes": bench_sizes,
              "appliance": bench_appliance}
     with tempfile.TemporaryDirectory(prefix="karst-bench-") as folder:
         bench = Bench(options.out.resolve(), Path(folder), options.quick)

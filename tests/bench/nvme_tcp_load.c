@@ -37,6 +37,7 @@ enum {
 	IO_BYTES = 4096,
 	DEPTH_MAX = 128,
 	RECEIVE_BYTES = 1024 * 1024,
+	REQUEST_BYTES_MAX = 256 * 1024, /* of the bare echo */
 	SPAN_BYTES = 16 * 1024 * 1024,  /* of the namespace that is used */
 	SQ_ENTRIES = DEPTH_MAX + 1,
 	BLOCK_BYTES = 512,
@@ -178,7 +179,7 @@ static void load_measure(struct load *l)
 {
 	double start_s, took_s;
 
-	l->out = calloc(DEPTH_MAX, sizeof(struct nvme_tcp_cmd) + IO_BYTES);
+	l->out = calloc(DEPTH_MAX, REQUEST_BYTES_MAX);
 	l->in = malloc(RECEIVE_BYTES);
 	if (!l->out || !l->in)
 		die("out of memory");
@@ -374,7 +375,7 @@ static void run_echo(char **argv)
 {
 	struct load l = {
 		.fd = dial(argv[0], argv[1]),
-		.message.request = number(argv[2], 1, sizeof(struct nvme_tcp_cmd) + IO_BYTES),
+		.message.request = number(argv[2], 1, REQUEST_BYTES_MAX),
 		.message.answer = number(argv[3], 1, RECEIVE_BYTES / 2),
 		.depth = (unsigned)number(argv[4], 1, DEPTH_MAX),
 		.count = number(argv[5], 1, 1ul << 40),
