@@ -161,7 +161,7 @@ static void far_fabrics(struct far_conn *c, const struct nvme_sqe *sqe, const ui
 		assert_non_null(data);
 		assert_string_equal(connect->subnqn, FAR_NQN);
 		c->qid = le16_get(((const struct nvmf_connect_sqe *)sqe)->qid);
-		value = 1;
+		value = c->qid ? le16_get(connect->cntlid) : ++far.cntlid;
 		break;
 	case NVMF_PROPERTY_GET:
 		if (le32_get(prop->ofst) == NVME_REG_CAP)

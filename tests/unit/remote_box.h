@@ -45,6 +45,7 @@ struct remote_box {
 	uint64_t blocks;                /* 0: the namespace is not there */
 	uint8_t nguid;                  /* its first byte */
 	uint8_t ana;                    /* not 0: ANA state of the namespace */
+	uint16_t cntlid;                /* given last */
 
 	/* figures */
 	unsigned pdus, reads, writes, shutdowns, accepts;
