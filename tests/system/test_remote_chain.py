@@ -8,6 +8,7 @@ import pytest
 import nvme_tcp
 from conftest import artefact
 from hosted import CtlError, Karst
+from test_faults import kill_karst
 from test_remote import FAR, FAR_SCRIPT, NEAR, attach, near_script
 from vm import free_port, wait_for
 
@@ -134,3 +135,23 @@ namespace add {NEAR} disk=farn3"""
             assert "read back and equal" in nvme_tcp.smoke("127.0.0.1", near.port, NEAR)
             near.ctl(f"subsystem delete {NEAR} force")
             near.ctl("disk detach remote far")
+
+
+def test_appliance_at_the_start_of_a_chain_is_killed_under_load(served, binary, tmp_path):
+    """Drive → appliance → NVMe/TCP → hosted karst → NVMe/TCP → client."""
+    served.allowed = r"last karst|signal"
+    line = attach(served.port).replace(FAR, served.nqn)
+    with Karst(binary, tmp_path / "near", near_script(line), ("-c", "0,1")) as near:
+        assert "read back and equal" in nvme_tcp.smoke("127.0.0.1", near.port, NEAR)
+        writers = [Writer(near.port, 0), Writer(near.port, 1, hdgst=True, ddgst=True)]
+        goes_on(near, writers)
+        kill_karst(served, "KILL")
+        goes_on(near, writers)
+        for writer in writers:
+            writer.ending = True
+            writer.join(60)
+            assert not writer.is_alive() and writer.error is None, writer.error
+        row = near.ctl("remote show far")[0]
+        assert row["errors"] == 0 and row["reconnects"] > 0, row
+        verify(near.port, NEAR, writers, "through the chain")
+        verify(served.port, served.nqn, writers, "at the appliance")
