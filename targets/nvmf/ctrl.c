@@ -155,6 +155,7 @@ struct nvmf_ctrl *nvmf_ctrl_create(struct nvmf_subsystem *subsys, struct nvmf_qu
 		return NULL;
 	}
 	ctrl->subsys = subsys;
+	nvmf_feature_reset(ctrl);
 	ctrl->session = ++nvmf_target.session_next;
 	snprintf(ctrl->hostnqn, sizeof(ctrl->hostnqn), "%s", hostnqn);
 	memcpy(ctrl->hostid, hostid, sizeof(ctrl->hostid));
@@ -268,11 +269,10 @@ static void ctrl_reset(struct nvmf_ctrl *ctrl)
 {
 	nvmf_event_drop(ctrl, NVME_SC_ABORT_REQUESTED);
 	ctrl->events_pending = ctrl->events_masked = 0;
-	ctrl->aec = ctrl->arbitration = ctrl->error_recovery = 0;
+	nvmf_feature_reset(ctrl);
 	ctrl->changed_count = 0;
 	ctrl->queues_set = false;
 	ctrl->queues_granted = ctrl->subsys->discovery ? 0 : config.nvmf_queues_max;
-	memset(ctrl->host_behavior, 0, sizeof(ctrl->host_behavior));
 	ctrl->csts &= ~(uint32_t)NVME_CSTS_CFS;
 	ctrl_queues_close(ctrl, "controller reset");
 	if (list_empty(&ctrl->queues))

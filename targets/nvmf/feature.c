@@ -209,6 +209,22 @@ static const struct feature features[] = {
 	{ NVME_FEAT_HOSTID, 0, 16, 0, hostid_get, hostid_set },
 };
 
+/* As they are before a host changes them. */
+void nvmf_feature_reset(struct nvmf_ctrl *ctrl)
+{
+	ctrl->aec = ctrl->arbitration = ctrl->error_recovery = ctrl->atomicity = 0;
+	ctrl->temperature[0] = TEMPERATURE_DEFAULT_OVER;
+	ctrl->temperature[1] = 0;
+	memset(ctrl->host_behavior, 0, sizeof(ctrl->host_behavior));
+}
+
+static uint32_t feature_default(const struct nvmf_req *req, const struct feature *feature)
+{
+	bool under = le32_get(req->sqe.cdw11) & TEMPERATURE_UNDER;
+
+	return feature->fid == NVME_FEAT_TEMPERATURE && under ? 0 : feature->dflt;
+}
+
 static const struct feature *feature_find(const struct nvmf_req *req)
 {
 	uint8_t fid = (uint8_t)le32_get(req->sqe.cdw10);
@@ -276,7 +292,7 @@ void nvmf_feature_get_exec(struct nvmf_req *req)
 		req->dw0 = feature->flags & FEATURE_CHANGEABLE ? SUPPORTED_CHANGEABLE : 0;
 		break;
 	default:                        /* nothing is saved, so saved is default */
-		req->dw0 = feature->dflt;
+		req->dw0 = feature_default(req, feature);
 	}
 	nvmf_req_done(req, status ? status | NVME_STATUS_DNR : 0);
 }

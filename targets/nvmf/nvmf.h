@@ -412,6 +412,7 @@ uint16_t nvmf_feature_set_parse(struct nvmf_req *req);
 void nvmf_feature_set_exec(struct nvmf_req *req);
 uint16_t nvmf_feature_get_parse(struct nvmf_req *req);
 void nvmf_feature_get_exec(struct nvmf_req *req);
+void nvmf_feature_reset(struct nvmf_ctrl *ctrl);
 
 /* log_page.c */
 uint16_t nvmf_log_parse(struct nvmf_req *req);

@@ -162,6 +162,13 @@ static void test_features(void **state)
 	static const uint8_t unknown[] = { 0x00, NVME_FEAT_INT_COALESCING, NVME_FEAT_APST, 0xff };
 
 	up();
+	/* thresholds nobody has set are their defaults: over, and under */
+	for (unsigned sel = 0; sel < 3; sel++) {
+		uint32_t cdw10 = NVME_FEAT_TEMPERATURE | sel << 8;
+
+		assert_int_equal(feature(NVME_ADM_GET_FEATURES, cdw10, 0).dw0, 0xffff);
+		assert_int_equal(feature(NVME_ADM_GET_FEATURES, cdw10, 1 << 20).dw0, 0);
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(fids); i++) {
 		assert_int_equal(feature(NVME_ADM_SET_FEATURES, fids[i], 1).status, 0);
 		assert_int_equal(feature(NVME_ADM_GET_FEATURES, fids[i], 0).dw0, 1);
