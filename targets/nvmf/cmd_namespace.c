@@ -22,8 +22,12 @@ int nvmf_cmd_namespace_add(struct cmd_ctx *ctx)
 		return rc;
 	rc = nvmf_ns_add(subsys, disk, &nsid, cmd_uuid(ctx, "uuid"), nguid ? nguid->b : NULL);
 	/* at boot a disk may come later than we do: a target elsewhere has to be there first */
-	if (rc == -ENOENT && cmd_at_boot(ctx))
+	if (rc == -ENOENT && cmd_at_boot(ctx)) {
 		rc = nvmf_absent_add(subsys, disk, &nsid, cmd_uuid(ctx, "uuid"), nguid);
+		if (rc == 0)
+			return cmd_fail(ctx, -ENOENT, "disk %s: there is none; namespace %u of %s "
+					"waits for it", disk, nsid, subsys->nqn);
+	}
 	switch (rc) {
 	case 0:
 		return 0;

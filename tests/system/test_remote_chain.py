@@ -114,6 +114,7 @@ namespace add {NEAR} disk=farn3"""
 
         waiting = {f"farn{nsid}": (nsid, "waiting") for nsid in (1, 2, 3)}
         assert states() == waiting
+        assert near.ctl("system boot")[0]["commands_failed"] == 3
         lines = near.ctl_run("config", "show").stdout.splitlines()
         assert f"namespace add {NEAR} disk=farn1 nsid=1 uuid={uuid}" in lines, lines
         with pytest.raises(CtlError, match="exists already"):
