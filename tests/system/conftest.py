@@ -76,9 +76,9 @@ def images(out):
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(images, tmp_path_factory):
-    """An appliance with two drives, served to whoever connects: .port and .nqn."""
+    """An appliance with two drives, served to whoever connects: .port and .nqn. A new one for each file: some pull drives."""
     from appliance import Appliance
     import nvme_tcp
     with Appliance(images, tmp_path_factory.mktemp("appliance"), saboteur=True) as appliance:
