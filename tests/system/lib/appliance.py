@@ -87,8 +87,10 @@ class Appliance:
             if ready:
                 self.wait_ready()
         except AssertionError as error:
+            status = self.vm.process.poll()
             self.vm.kill()
-            raise AssertionError(f"{error}\nQEMU: {self.vm.log_path.read_text()}\nconsole: "
+            raise AssertionError(f"{error}\nQEMU, exit status {status}: "
+                                 f"{self.vm.log_path.read_text()}\nconsole: "
                                  f"{self.log_path.read_text(errors='replace')[-2000:]}") from None
         except BaseException:
             self.vm.kill()

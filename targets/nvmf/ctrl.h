@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Controllers (associations of a host with a subsystem) and the events that they are told. All
+ * of it belongs to reactor 0.
+ */
+#ifndef NVMF_CTRL_H
+#define NVMF_CTRL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/list.h"
+#include "core/reactor.h"
+#include "core/spec/nvme_log.h"
+#include "targets/nvmf/req.h"
+#include "targets/nvmf/subsystem.h"
+
+enum {
+	NVMF_AER_MAX = 4,               /* outstanding asynchronous event requests */
+	NVMF_ERROR_LOG_MAX = 64,        /* entries */
+	NVMF_KAS_MS = 100,              /* granularity of the keep alive timer */
+	NVMF_DISCOVERY_IDLE_MS = 120000,        /* of a discovery controller without KATO */
+};
+
+enum nvmf_event {
+	NVMF_EVENT_NS_CHANGED,
+	NVMF_EVENT_DISCOVERY,
+	NVMF_EVENT_COUNT,
+};
+
+struct nvmf_ctrl {
+	struct nvmf_subsystem *subsys;
+	struct list link;               /* subsys->ctrls */
+	uint32_t session;               /* number shown to operators, never used twice */
+	uint16_t cntlid;
+	char hostnqn[NVMF_NQN_BYTES];
+	uint8_t hostid[16];
+	struct nvmf_queue *admin;       /* NULL once its connection is gone */
+	struct list queues;             /* I/O queues */
+	unsigned queue_count;           /* I/O queues */
+	uint32_t cc, csts;
+	bool dying;                     /* the association ends: see ctrl.c */
+	bool queues_set;                /* Number of Queues was set: not again after I/O Connect */
+	unsigned queues_granted;
+	uint32_t kato_ms;
+	struct timer kato_timer;
+	uint64_t traffic, traffic_us;   /* commands seen, and when that changed */
+	uint64_t connected_us;
+
+	struct nvmf_req *aer[NVMF_AER_MAX];
+	unsigned aer_count;
+	uint32_t aec;                   /* Asynchronous Event Configuration */
+	uint32_t events_pending;        /* bits of enum nvmf_event: to be sent */
+	uint32_t events_masked;         /* sent, and its log page not read since */
+
+	uint32_t arbitration, error_recovery, atomicity;
+	uint32_t temperature[2];        /* thresholds, kelvin: over, under */
+	uint8_t host_behavior[512];
+	uint64_t error_count;
+	struct nvme_log_error errors[NVMF_ERROR_LOG_MAX];       /* ring by error_count */
+	uint32_t changed_count;         /* over 1024: all */
+	uint32_t changed[1024];         /* ascending NSIDs */
+};
+
+/* ---- functions, by file ---- */
+
+/* ctrl.c */
+/* The association of an admin queue; NULL when there is no room. */
+struct nvmf_ctrl *nvmf_ctrl_create(struct nvmf_subsystem *subsys, struct nvmf_queue *admin,
+				   const char *hostnqn, const uint8_t hostid[16], uint32_t kato_ms);
+struct nvmf_ctrl *nvmf_ctrl_find(struct nvmf_subsystem *subsys, uint16_t cntlid);
+struct nvmf_ctrl *nvmf_ctrl_next(const struct nvmf_ctrl *prev);
+void nvmf_ctrl_queue_add(struct nvmf_ctrl *ctrl, struct nvmf_queue *queue);
+/* A queue's connection is over; frees the controller after its last one. */
+void nvmf_ctrl_queue_gone(struct nvmf_ctrl *ctrl, struct nvmf_queue *queue);
+/* Ends the association: closes every connection. */
+void nvmf_ctrl_kill(struct nvmf_ctrl *ctrl, const char *why);
+void nvmf_ctrl_cc_set(struct nvmf_ctrl *ctrl, uint32_t cc);
+uint64_t nvmf_ctrl_cap(const struct nvmf_ctrl *ctrl);
+void nvmf_ctrl_kato_set(struct nvmf_ctrl *ctrl, uint32_t kato_ms);
+
+/* event.c */
+/* Holds an Asynchronous Event Request, or ends it. */
+void nvmf_event_request(struct nvmf_ctrl *ctrl, struct nvmf_req *req);
+void nvmf_event_raise(struct nvmf_ctrl *ctrl, enum nvmf_event event);
+/* The log page of EVENT was read without Retain Asynchronous Event. */
+void nvmf_event_read(struct nvmf_ctrl *ctrl, enum nvmf_event event);
+/* Gives all held requests back with STATUS. */
+void nvmf_event_drop(struct nvmf_ctrl *ctrl, uint16_t status);
+/* Abort: whether the request with CID was held; it is then given back. */
+bool nvmf_event_abort(struct nvmf_ctrl *ctrl, uint16_t cid);
+void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid);
+
+#endif
