@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rtnetlink: requests are built in a fixed buffer, answers are walked with every length checked.
- * The kernel answers rtnetlink requests inside the send call, so that a request is two system
+ * Netlink: requests are built in a fixed buffer, answers are walked with every length checked.
+ * The kernel answers these requests inside the send call, so that a request is two system
  * calls that do not wait; each opens its own socket and shares nothing with another one.
  */
 #include <errno.h>
@@ -36,7 +36,7 @@ void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body,
 	m->head.nlmsg_flags = NLM_F_REQUEST | flags;
 	m->head.nlmsg_seq = 1;
 	at = nl_grow(m, len);
-	if (at)
+	if (at && len)
 		memcpy(at, body, len);
 }
 
@@ -48,7 +48,8 @@ void nl_attr(struct nl_msg *m, uint16_t type, const void *data, size_t len)
 		return;
 	attr->rta_type = type;
 	attr->rta_len = (unsigned short)RTA_LENGTH(len);
-	memcpy(RTA_DATA(attr), data, len);
+	if (len)
+		memcpy(RTA_DATA(attr), data, len);
 }
 
 void nl_attr_u32(struct nl_msg *m, uint16_t type, uint32_t v)
@@ -56,28 +57,56 @@ void nl_attr_u32(struct nl_msg *m, uint16_t type, uint32_t v)
 	nl_attr(m, type, &v, sizeof(v));
 }
 
-int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
-	     unsigned count)
+static int parse_attrs(const uint8_t *bytes, size_t len, const struct rtattr **attr, unsigned count)
 {
-	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(body_len), len = head->nlmsg_len;
-	const uint8_t *bytes = (const uint8_t *)head;
-
 	memset(attr, 0, count * sizeof(*attr));
-	if (len < at)
-		return -EBADMSG;
-	while (len - at >= sizeof(struct rtattr)) {
-		const struct rtattr *a = (const struct rtattr *)(bytes + at);
+	while (len >= sizeof(struct rtattr)) {
+		const struct rtattr *a = (const struct rtattr *)bytes;
+		size_t step;
 
-		if (a->rta_len < sizeof(*a) || a->rta_len > len - at)
+		if (a->rta_len < sizeof(*a) || a->rta_len > len)
 			return -EBADMSG;
 		/* the two high bits of a type are flags */
 		if ((a->rta_type & NLA_TYPE_MASK) < count)
 			attr[a->rta_type & NLA_TYPE_MASK] = a;
-		if (RTA_ALIGN(a->rta_len) >= len - at)
+		step = RTA_ALIGN(a->rta_len);
+		if (step >= len)
 			return 0;
-		at += RTA_ALIGN(a->rta_len);
+		bytes += step;
+		len -= step;
 	}
 	return 0;
+}
+
+int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
+	     unsigned count)
+{
+	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(body_len);
+
+	if (head->nlmsg_len < at) {
+		memset(attr, 0, count * sizeof(*attr));
+		return -EBADMSG;
+	}
+	return parse_attrs((const uint8_t *)head + at, head->nlmsg_len - at, attr, count);
+}
+
+int nl_nested(const struct rtattr *nest, const struct rtattr **attr, unsigned count)
+{
+	return parse_attrs(RTA_DATA(nest), nest->rta_len - RTA_LENGTH(0), attr, count);
+}
+
+const struct rtattr *nl_next(const struct rtattr *nest, const struct rtattr *prev)
+{
+	const uint8_t *at = RTA_DATA(nest), *end = (const uint8_t *)nest + nest->rta_len;
+	const struct rtattr *a;
+
+	if (prev)
+		at = (const uint8_t *)prev + RTA_ALIGN(prev->rta_len);
+	a = (const struct rtattr *)at;
+	if (at > end || (size_t)(end - at) < sizeof(*a) || a->rta_len < sizeof(*a) ||
+	    a->rta_len > (size_t)(end - at))
+		return NULL;
+	return a;
 }
 
 const void *nl_data(const struct rtattr *attr, size_t len)
@@ -92,7 +121,7 @@ static int nl_send(const struct nl_msg *m)
 
 	if (m->overflow)
 		return -EMSGSIZE;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, m->protocol);
 	if (fd < 0)
 		return -errno;
 	if (sendto(fd, m->bytes, m->head.nlmsg_len, 0, (struct sockaddr *)&kernel,

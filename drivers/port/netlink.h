@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rtnetlink (RFC 3549, rtnetlink(7)): a codec and a socket, as much as ports need. */
+/*
+ * Netlink (RFC 3549, rtnetlink(7), and the messages of NETLINK_RDMA, which are built alike): a
+ * codec and a socket, as much as ports need.
+ */
 #ifndef PORT_NETLINK_H
 #define PORT_NETLINK_H
 
@@ -18,6 +21,7 @@ struct nl_msg {
 		uint8_t bytes[NL_MSG_BYTES];
 	};
 	bool overflow;
+	int protocol;                   /* NETLINK_ROUTE unless set after nl_begin */
 };
 
 void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body, size_t len);
@@ -32,6 +36,11 @@ int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr *
 	     unsigned count);
 /* The attribute's data when it has exactly LEN bytes, else NULL. */
 const void *nl_data(const struct rtattr *attr, size_t len);
+
+/* Likewise, the attributes inside ATTR. */
+int nl_nested(const struct rtattr *nest, const struct rtattr **attr, unsigned count);
+/* The attribute in NEST behind PREV, the first one for NULL; NULL: no more that is well-formed. */
+const struct rtattr *nl_next(const struct rtattr *nest, const struct rtattr *prev);
 
 /* Sends and waits for the kernel's acknowledgement, which it gives at once. 0/-errno. */
 int nl_request(struct nl_msg *m);

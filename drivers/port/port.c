@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The port module. In the appliance it starts from a clean network: names in order, every port up,
- * no addresses but link-local ones (the kernel makes those); the configuration adds the rest. A
- * hosted karst changes nothing.
+ * no addresses but link-local ones (the kernel makes those), no RDMA links; the configuration adds
+ * the rest. A hosted karst changes nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "core/cmd.h"
 #include "core/config.h"
 #include "drivers/port/port.h"
+#include "drivers/port/rdma_link.h"
 
 enum { LOOPBACK_INDEX = 1 };
 
@@ -21,6 +22,7 @@ int port_init(void)
 
 	if (!karst_run.appliance)
 		return 0;
+	rlink_flush();
 	rc = port_set_up(LOOPBACK_INDEX, true);
 	if (rc)
 		log_warn("port lo: cannot be set up: %s", strerror(-rc));
@@ -41,6 +43,7 @@ void port_fini(void)
 {
 	lease_fini();
 	address_fini();
+	rlink_fini();
 }
 
 void port_config(struct config_out *out)
@@ -50,4 +53,5 @@ void port_config(struct config_out *out)
 	list_for_each(l, &leases, link)
 		config_line(out, "address dhcp %s", l->port);
 	address_config(out);
+	rlink_config(out);
 }

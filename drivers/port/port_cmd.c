@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The nouns port, address and route. Lists show what the kernel has, whoever set it; what changes
- * the network works in the appliance only.
+ * The nouns port, address and route, and the table of these and of rdma. Lists show what the kernel
+ * has, whoever set it; what changes the network works in the appliance only.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "core/cmd.h"
 #include "core/config.h"
 #include "drivers/port/port.h"
+#include "drivers/port/rdma_link.h"
 
 static void complete_port(struct cmd_complete *c)
 {
@@ -291,5 +292,11 @@ const struct cmd port_cmds[] = {
 	{ "route", "add", "reach a network through a router", args_route, run_route_add },
 	{ "route", "remove", "forget a route", args_prefix, run_route_remove },
 	{ "route", "list", "routes to other networks", NULL, run_route_list },
+	{ "rdma", "link add", "make an RDMA device in software over a port", rlink_args_add,
+	  rlink_cmd_link_add },
+	{ "rdma", "link remove", "remove an RDMA device in software", rlink_args_link,
+	  rlink_cmd_link_remove },
+	{ "rdma", "link list", "RDMA devices and their ports", NULL, rlink_cmd_link_list },
+	{ "rdma", "show", "what is in use of each RDMA device", NULL, rlink_cmd_show },
 	{ NULL },
 };
