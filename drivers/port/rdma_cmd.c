@@ -46,8 +46,9 @@ int rlink_cmd_link_add(struct cmd_ctx *ctx)
 		return cmd_fail(ctx, -EEXIST, "port %s: has RDMA device %s already; see rdma link "
 				"list", port_name, device);
 	rc = rlink_add(name, type, &port);
-	if (rc == -EEXIST)
-		return cmd_fail(ctx, rc, "rdma link %s: exists; see rdma link list", name);
+	/* -ENFILE: what the kernel says of a name that is taken */
+	if (rc == -EEXIST || rc == -ENFILE)
+		return cmd_fail(ctx, -EEXIST, "rdma link %s: exists; see rdma link list", name);
 	if (rc == -ENAMETOOLONG)
 		return cmd_fail(ctx, rc, "rdma link %s: the name is longer than %u", name,
 				RDMA_DEVICE_BYTES - 1);

@@ -90,10 +90,10 @@ class Guest:
         """Output of `nvme ARGUMENTS`, which has to succeed."""
         return self.check("nvme " + arguments, timeout_s)
 
-    def nvme_connect(self, port, nqn, options=""):
+    def nvme_connect(self, port, nqn, options="", transport="tcp", address=HOST):
         """Connects; the names of the namespaces' block devices, once the kernel has them."""
-        self.load("nvme-tcp")
-        self.nvme(f"connect -t tcp -a {HOST} -s {port} -n {shlex.quote(nqn)} {options}")
+        self.load(f"nvme-{transport}")
+        self.nvme(f"connect -t {transport} -a {address} -s {port} -n {shlex.quote(nqn)} {options}")
         # the kernel scans behind the connect: it is done when it has all that the target lists
         listed = self.check(
             "for c in /sys/class/nvme/nvme*; do "

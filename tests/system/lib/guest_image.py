@@ -26,13 +26,15 @@ import agent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "karst"
 DL_DIR = Path(os.environ.get("DL_DIR") or CACHE / "dl")
 
-ROOTS = ["fio", "nvme-cli", "e2fsprogs", "xfsprogs", "busybox-static"]
+ROOTS = ["fio", "nvme-cli", "e2fsprogs", "xfsprogs", "busybox-static", "iproute2"]
 PROGRAMS = ["usr/bin/fio", "usr/sbin/nvme", "sbin/mke2fs", "sbin/mkfs.ext4", "sbin/e2fsck",
-            "sbin/mkfs.xfs", "sbin/xfs_repair", "bin/busybox"]
+            "sbin/mkfs.xfs", "sbin/xfs_repair", "bin/busybox", "usr/bin/rdma"]
 # Loaded at boot, in this order after what they depend on.
 MODULES_AT_BOOT = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "crc32c_generic",
                    "crc32c_intel", "ext4"]
-MODULES = MODULES_AT_BOOT + ["xfs", "nvme", "nvme-tcp", "nvmet", "nvmet-tcp", "brd"]
+# rdma_rxe asks for the cipher crc32 by name, so nothing lists it as a dependency.
+MODULES = MODULES_AT_BOOT + ["xfs", "nvme", "nvme-tcp", "nvmet", "nvmet-tcp", "brd", "crc32_generic", "rdma_rxe",
+                             "nvme-rdma", "nvmet-rdma"]
 
 # /tmp, /run and /mnt are the guest's own memory; everything else is read-only.
 INIT = r"""#!/bin/busybox sh
