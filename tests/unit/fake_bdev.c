@@ -11,6 +11,7 @@
 
 #include "core/base/panic.h"
 #include "core/base/util.h"
+#include "tests/unit/fake_tape.h"
 
 /* A completed write; a durable one only tells what older ones must not overwrite. */
 struct cached {
@@ -139,9 +140,16 @@ static void journal_clear(struct fake_bdev *f)
 		free(c);
 }
 
+/* Where nothing is in the journal the medium is what is read. */
 static void flush(struct fake_bdev *f)
 {
-	memcpy(f->media, f->view, bytes_of(f, f->bdev.block_count));
+	struct cached *c;
+
+	list_for_each(c, &f->journal, link) {
+		size_t at = bytes_of(f, c->lba);
+
+		memcpy(f->media + at, f->view + at, bytes_of(f, c->lba_count));
+	}
 	journal_clear(f);
 }
 
@@ -210,7 +218,11 @@ void fake_release_one(struct fake_bdev *f, struct io *io, enum io_status status)
 	f->ops[io->op]++;
 	if (status == IO_OK)
 		status = injected(f, io);
-	io_complete(io, status == IO_OK ? effect(f, io) : status);
+	if (status == IO_OK)
+		status = effect(f, io);
+	if (status == IO_OK && f->tape)
+		tape_done(f->tape, io);
+	io_complete(io, status);
 }
 
 unsigned fake_release(struct fake_bdev *f, unsigned count)
@@ -296,6 +308,8 @@ static void fake_submit(struct bdev_chan *chan, struct io *io)
 	struct fake_bdev *f = fake_of(chan->bdev);
 
 	check_io(f, io);
+	if (f->tape)
+		tape_submitted(f->tape, io);
 	list_push(&f->held, &io->link);
 	if (++f->held_count > f->held_peak)
 		f->held_peak = f->held_count;

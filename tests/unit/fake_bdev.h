@@ -29,6 +29,8 @@ struct fake_rule {
 	enum io_status status;
 };
 
+struct fake_tape;
+
 struct fake_bdev {
 	struct bdev bdev;
 	enum fake_mode mode;
@@ -44,6 +46,7 @@ struct fake_bdev {
 	struct poller poller;
 	bool destroyed;
 	unsigned removed;               /* times that bdev_ops.remove came */
+	struct fake_tape *tape;         /* records it, may be NULL: fake_tape.h */
 };
 
 /*
