@@ -11,6 +11,8 @@
 
 #include "core/cmd.h"
 
+struct resv_store;
+
 /* main.c */
 
 /* How the process is to end; the exit status tells init (boot/life.h). */
@@ -66,6 +68,8 @@ int state_load(char **text, char *where, size_t where_bytes);
 int state_save(const char *text, char *where, size_t where_bytes);
 /* Forgets it. In a task. */
 int state_clear(char *where, size_t where_bytes);
+/* Where reservations that persist are kept, beside it. */
+extern const struct resv_store state_resv_store;
 
 /* state_cmd.c, system_cmd.c */
 extern const struct cmd config_cmds[], system_cmds[];

@@ -37,6 +37,7 @@
 #include "core/dma.h"
 #include "core/module.h"
 #include "core/reactor.h"
+#include "core/resv.h"
 #include "core/task.h"
 
 enum {
@@ -114,6 +115,16 @@ static void boot_modules(void)
 	}
 }
 
+/* Before anything can bring a disk. */
+static void boot_reservations(void)
+{
+	int rc = resv_init(karst_run.rescue ? NULL : &state_resv_store);
+
+	if (rc)
+		log_error("reservations: what was kept cannot be used: %s; disks are not reserved "
+			  "that were", strerror(-rc));
+}
+
 static void boot_say_ready(void)
 {
 	char line[200];
@@ -142,6 +153,7 @@ static void boot_start(void *arg)
 
 	if (karst_run.appliance)
 		heart_start();
+	boot_reservations();
 	boot_modules();
 	boot_facts.modules_ms = boot_ms_since(t);
 	if (karst_run.appliance)
@@ -171,6 +183,7 @@ static void boot_stop(void *arg)
 		if (boot.up[count] && modules[count].fini)
 			modules[count].fini();
 	}
+	resv_fini();
 	reactor_stop();
 }
 

@@ -3,6 +3,9 @@
  * Where the saved configuration is: in the appliance the partition with the GPT name karst-config,
  * hosted the file named by --state (plain text; replaced by temporary file, fsync, rename and fsync
  * of the folder). The system calls that may take long run in a helper thread.
+ *
+ * Reservations that persist are kept beside it: in the same partition, and in the file of that name
+ * with .reservations behind it.
  */
 #include "boot/state.h"
 
@@ -21,26 +24,38 @@
 #include "core/base/log.h"
 #include "core/base/util.h"
 #include "core/config.h"
+#include "core/resv.h"
 #include "core/task.h"
 
 #define STATE_PARTITION "karst-config"
 #define SYS_BLOCK "/sys/class/block"
+#define RESV_SUFFIX ".reservations"
 
 enum { SECTOR_BYTES = 512, UEVENT_BYTES = 1024 };
 
 /* ---- a partition ---- */
 
+enum state_what { STATE_CONFIG, STATE_RESV };
+
+/* One of the two: LEN bytes at BASE of each half. */
 struct part_dev {
 	struct state_dev dev;
 	int fd;
+	uint64_t half, base, len;
 };
+
+static off_t part_at(const struct part_dev *p, uint64_t offset)
+{
+	return (off_t)(offset / p->len * p->half + p->base + offset % p->len);
+}
 
 static int part_read(struct state_dev *dev, uint64_t offset, void *buf, size_t len)
 {
 	struct part_dev *p = container_of(dev, struct part_dev, dev);
 
 	for (size_t done = 0; done < len; ) {
-		ssize_t n = pread(p->fd, (char *)buf + done, len - done, (off_t)(offset + done));
+		ssize_t n = pread(p->fd, (char *)buf + done, len - done,
+				  part_at(p, offset + done));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -57,7 +72,7 @@ static int part_write(struct state_dev *dev, uint64_t offset, const void *buf, s
 
 	for (size_t done = 0; done < len; ) {
 		ssize_t n = pwrite(p->fd, (const char *)buf + done, len - done,
-				   (off_t)(offset + done));
+				   part_at(p, offset + done));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -128,10 +143,12 @@ static int part_find(char *name, size_t name_bytes)
 	return count > 0 ? 0 : -ENODEV;
 }
 
-static int part_open(struct part_dev *p, int flags, char *where, size_t where_bytes)
+static int part_open(struct part_dev *p, enum state_what what, int flags, char *where,
+		     size_t where_bytes)
 {
 	char name[NAME_MAX + 1], path[NAME_MAX + 8], size[32];
 	int rc = part_find(name, sizeof(name));
+	uint64_t half;
 
 	if (rc != 0)
 		return rc;
@@ -139,11 +156,18 @@ static int part_open(struct part_dev *p, int flags, char *where, size_t where_by
 	snprintf(where, where_bytes, "%s", path);
 	if (sys_read(name, "size", size, sizeof(size)) <= 0)
 		return -EIO;
+	half = ALIGN_DOWN(strtoull(size, NULL, 10) * SECTOR_BYTES / STATE_COPIES,
+			  (uint64_t)STATE_BLOCK_BYTES);
+	if (half < 2 * STATE_RESV_BYTES)
+		return -ENOSPC;
 	*p = (struct part_dev){
-		.dev = { .bytes = strtoull(size, NULL, 10) * SECTOR_BYTES, .read = part_read,
-			 .write = part_write, .sync = part_sync },
+		.dev = { .read = part_read, .write = part_write, .sync = part_sync },
+		.half = half,
+		.base = what == STATE_RESV ? half - STATE_RESV_BYTES : 0,
+		.len = what == STATE_RESV ? STATE_RESV_BYTES : half - STATE_RESV_BYTES,
 		.fd = open(path, flags | O_CLOEXEC),
 	};
+	p->dev.bytes = STATE_COPIES * p->len;
 	return p->fd < 0 ? -errno : 0;
 }
 
@@ -238,12 +262,30 @@ static int file_save(const char *path, const char *text)
 /* ---- either ---- */
 
 struct state_call {
+	enum state_what what;
 	const char *save;               /* NULL: load */
 	char *text;
 	char *where;
 	size_t where_bytes;
 	int rc;
 };
+
+static void file_do(struct state_call *c)
+{
+	char path[PATH_MAX];
+
+	if (!karst_run.state_path) {
+		c->rc = -ENODEV;
+		return;
+	}
+	if (snprintf(path, sizeof(path), "%s%s", karst_run.state_path,
+		     c->what == STATE_RESV ? RESV_SUFFIX : "") >= (int)sizeof(path)) {
+		c->rc = -ENAMETOOLONG;
+		return;
+	}
+	snprintf(c->where, c->where_bytes, "%s", path);
+	c->rc = c->save ? file_save(path, c->save) : file_load(path, &c->text);
+}
 
 /* In a helper thread. */
 static void state_do(void *arg)
@@ -252,17 +294,10 @@ static void state_do(void *arg)
 	struct part_dev p = { .fd = -1 };
 
 	if (!karst_run.appliance) {
-		snprintf(c->where, c->where_bytes, "%s",
-			 karst_run.state_path ? karst_run.state_path : "");
-		if (!karst_run.state_path)
-			c->rc = -ENODEV;
-		else if (c->save)
-			c->rc = file_save(karst_run.state_path, c->save);
-		else
-			c->rc = file_load(karst_run.state_path, &c->text);
+		file_do(c);
 		return;
 	}
-	c->rc = part_open(&p, c->save ? O_RDWR : O_RDONLY, c->where, c->where_bytes);
+	c->rc = part_open(&p, c->what, c->save ? O_RDWR : O_RDONLY, c->where, c->where_bytes);
 	if (c->rc == 0)
 		c->rc = c->save ? state_dev_save(&p.dev, c->save) :
 			state_dev_load(&p.dev, &c->text);
@@ -288,6 +323,33 @@ int state_save(const char *text, char *where, size_t where_bytes)
 	task_block(state_do, &c);
 	return c.rc;
 }
+
+/* ---- reservations ---- */
+
+static int resv_load(char **text)
+{
+	char where[PATH_MAX];
+	struct state_call c = { .what = STATE_RESV, .where = where,
+				.where_bytes = sizeof(where) };
+
+	task_block(state_do, &c);
+	*text = c.text;
+	return c.rc;
+}
+
+static int resv_save(const char *text)
+{
+	char where[PATH_MAX];
+	struct state_call c = { .what = STATE_RESV, .save = text, .where = where,
+				.where_bytes = sizeof(where) };
+
+	task_block(state_do, &c);
+	return c.rc;
+}
+
+const struct resv_store state_resv_store = { .load = resv_load, .save = resv_save };
+
+/* ---- forgetting ---- */
 
 static void file_remove(void *arg)
 {

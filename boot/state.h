@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The saved configuration on a raw partition: its format, over any device that can read, write and
- * sync, so that tests can cut its power.
+ * The saved configuration, and the reservations, on a raw partition: its format, over any device
+ * that can read, write and sync, so that tests can cut its power.
+ *
+ * The configuration and the reservations share a partition: the end of each half belongs to the
+ * reservations, the rest to the configuration (state.c). Each sees a device of its own.
  *
  * The device is two halves. Each holds one copy: a block with struct state_head, then the text.
  * The copy that is valid (magic, version, length, CRC of head and text) with the higher sequence
@@ -21,6 +24,7 @@ enum {
 	STATE_BLOCK_BYTES = 4096,
 	STATE_TEXT_MAX = 1024 * 1024,
 	STATE_VERSION = 1,
+	STATE_RESV_BYTES = 128 * 1024,  /* of each half of the partition */
 };
 
 #define STATE_MAGIC "KARSTCFG"

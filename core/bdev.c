@@ -19,6 +19,7 @@
 #include "core/bdev_impl.h"
 #include "core/buf.h"
 #include "core/dma.h"
+#include "core/resv.h"
 
 static struct list bdevs = LIST_INIT(bdevs), watches = LIST_INIT(watches);
 static char machine_id[BDEV_TEXT_BYTES];
@@ -229,6 +230,7 @@ int bdev_register(struct bdev *bdev)
 	bdev->removing = bdev->exclusive = false;
 	memset(bdev->chan, 0, sizeof(bdev->chan));
 	derive(bdev);
+	resv_attach(bdev);
 	list_push(&bdevs, &bdev->link);
 	rc = chans_open(bdev);
 	if (rc < 0) {

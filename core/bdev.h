@@ -31,6 +31,7 @@ enum { BDEV_NAME_BYTES = 64, BDEV_TEXT_BYTES = 64 };
 struct bdev;
 struct cmd_ctx;
 struct config_out;
+struct resv_state;
 
 enum bdev_event {
 	BDEV_REMOVED,           /* stop submitting, let io finish, then bdev_close() */
@@ -130,6 +131,8 @@ struct bdev {
 	uint32_t xfer_max;
 	uint32_t align_mask, page_mask;
 	struct bdev_ctl *ctl;
+	/* core/resv.c's; NULL while nobody holds a reservation */
+	const struct resv_state *resv;
 	struct bdev_chan *chan[REACTOR_MAX];
 };
 
