@@ -45,19 +45,19 @@ int address_set(int index, const struct net_addr *addr, bool add)
 	};
 	uint32_t mask;
 	be32 broadcast;
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, add ? RTM_NEWADDR : RTM_DELADDR, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, &info,
-		 sizeof(info));
-	nl_attr(&m, IFA_LOCAL, addr->ip, ip_bytes(addr));
-	nl_attr(&m, IFA_ADDRESS, addr->ip, ip_bytes(addr));
+	netlink_begin(&m, add ? RTM_NEWADDR : RTM_DELADDR,
+		      add ? NLM_F_CREATE | NLM_F_REPLACE : 0, &info, sizeof(info));
+	netlink_attr(&m, IFA_LOCAL, addr->ip, ip_bytes(addr));
+	netlink_attr(&m, IFA_ADDRESS, addr->ip, ip_bytes(addr));
 	if (add && addr->family == 4 && addr->prefix_len < 31) {
 		memcpy(&broadcast, addr->ip, sizeof(broadcast));
 		mask = addr->prefix_len ? ~0u << (32 - addr->prefix_len) : 0;
 		broadcast = be32_make(be32_get(broadcast) | ~mask);
-		nl_attr(&m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
+		netlink_attr(&m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
 	}
-	return nl_request(&m);
+	return netlink_request(&m);
 }
 
 int route_set(const struct net_addr *prefix, const struct net_addr *via, bool add)
@@ -67,14 +67,14 @@ int route_set(const struct net_addr *prefix, const struct net_addr *via, bool ad
 		.rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_STATIC,
 		.rtm_scope = add ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE, .rtm_type = RTN_UNICAST,
 	};
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0,
+	netlink_begin(&m, add ? RTM_NEWROUTE : RTM_DELROUTE, add ? NLM_F_CREATE | NLM_F_REPLACE : 0,
 		 &info, sizeof(info));
 	if (prefix->prefix_len > 0)
-		nl_attr(&m, RTA_DST, prefix->ip, ip_bytes(prefix));
-	nl_attr(&m, RTA_GATEWAY, via->ip, ip_bytes(via));
-	return nl_request(&m);
+		netlink_attr(&m, RTA_DST, prefix->ip, ip_bytes(prefix));
+	netlink_attr(&m, RTA_GATEWAY, via->ip, ip_bytes(via));
+	return netlink_request(&m);
 }
 
 /* ---- the configuration ---- */
@@ -200,7 +200,7 @@ struct dump {
 static bool get_ip(const struct rtattr *attr, uint8_t family, struct net_addr *addr)
 {
 	size_t len = family == AF_INET ? 4 : 16;
-	const void *ip = nl_data(attr, len);
+	const void *ip = netlink_data(attr, len);
 
 	if (!ip)
 		return false;
@@ -217,7 +217,7 @@ static void dump_address(const struct nlmsghdr *head, void *arg)
 	struct dump *dump = arg;
 
 	if (head->nlmsg_type != RTM_NEWADDR ||
-	    nl_parse(head, sizeof(*info), attr, ARRAY_SIZE(attr)))
+	    netlink_parse(head, sizeof(*info), attr, ARRAY_SIZE(attr)))
 		return;
 	if (info->ifa_family != AF_INET && info->ifa_family != AF_INET6)
 		return;
@@ -240,7 +240,7 @@ static void dump_route(const struct nlmsghdr *head, void *arg)
 	const uint32_t *index;
 
 	if (head->nlmsg_type != RTM_NEWROUTE ||
-	    nl_parse(head, sizeof(*info), attr, ARRAY_SIZE(attr)))
+	    netlink_parse(head, sizeof(*info), attr, ARRAY_SIZE(attr)))
 		return;
 	if (info->rtm_table != RT_TABLE_MAIN || info->rtm_type != RTN_UNICAST ||
 	    (info->rtm_family != AF_INET && info->rtm_family != AF_INET6))
@@ -249,7 +249,7 @@ static void dump_route(const struct nlmsghdr *head, void *arg)
 		out.prefix.family = info->rtm_family == AF_INET ? 4 : 6;
 	out.prefix.prefix_len = info->rtm_dst_len;
 	get_ip(attr[RTA_GATEWAY], info->rtm_family, &out.via);
-	index = nl_data(attr[RTA_OIF], sizeof(*index));
+	index = netlink_data(attr[RTA_OIF], sizeof(*index));
 	out.index = index ? (int)*index : 0;
 	dump->route(&out, dump->arg);
 }
@@ -258,20 +258,20 @@ int address_dump(void (*each)(const struct address_info *info, void *arg), void 
 {
 	struct dump dump = { .address = each, .arg = arg };
 	struct ifaddrmsg info = { .ifa_family = AF_UNSPEC };
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, RTM_GETADDR, 0, &info, sizeof(info));
-	return nl_dump(&m, dump_address, &dump);
+	netlink_begin(&m, RTM_GETADDR, 0, &info, sizeof(info));
+	return netlink_dump(&m, dump_address, &dump);
 }
 
 int route_dump(void (*each)(const struct route_info *info, void *arg), void *arg)
 {
 	struct dump dump = { .route = each, .arg = arg };
 	struct rtmsg info = { .rtm_family = AF_UNSPEC };
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, RTM_GETROUTE, 0, &info, sizeof(info));
-	return nl_dump(&m, dump_route, &dump);
+	netlink_begin(&m, RTM_GETROUTE, 0, &info, sizeof(info));
+	return netlink_dump(&m, dump_route, &dump);
 }
 
 struct flush {

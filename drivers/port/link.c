@@ -39,7 +39,7 @@ static void port_scan_one(const struct nlmsghdr *head, void *arg)
 	struct port *p;
 
 	if (head->nlmsg_type != RTM_NEWLINK || scan->count == scan->max ||
-	    nl_parse(head, sizeof(*info), attr, ARRAY_SIZE(attr)) ||
+	    netlink_parse(head, sizeof(*info), attr, ARRAY_SIZE(attr)) ||
 	    info->ifi_type != ARPHRD_ETHER || !attr[IFLA_IFNAME])
 		return;
 	p = &scan->ports[scan->count++];
@@ -51,10 +51,10 @@ static void port_scan_one(const struct nlmsghdr *head, void *arg)
 	snprintf(p->name, sizeof(p->name), "%.*s",
 		 (int)(attr[IFLA_IFNAME]->rta_len - RTA_LENGTH(0)),
 		 (const char *)RTA_DATA(attr[IFLA_IFNAME]));
-	mac = nl_data(attr[IFLA_ADDRESS], sizeof(p->mac));
+	mac = netlink_data(attr[IFLA_ADDRESS], sizeof(p->mac));
 	if (mac)
 		memcpy(p->mac, mac, sizeof(p->mac));
-	mtu = nl_data(attr[IFLA_MTU], sizeof(*mtu));
+	mtu = netlink_data(attr[IFLA_MTU], sizeof(*mtu));
 	p->mtu = mtu ? *mtu : 0;
 	if (attr[IFLA_STATS64] && attr[IFLA_STATS64]->rta_len >= RTA_LENGTH(6 * 8)) {
 		memset(&stats, 0, sizeof(stats));
@@ -70,11 +70,11 @@ int port_list(struct port *ports, unsigned max)
 {
 	struct port_scan scan = { .ports = ports, .max = max };
 	struct ifinfomsg info = { .ifi_family = AF_UNSPEC };
-	struct nl_msg m;
+	struct netlink_msg m;
 	int rc;
 
-	nl_begin(&m, RTM_GETLINK, 0, &info, sizeof(info));
-	rc = nl_dump(&m, port_scan_one, &scan);
+	netlink_begin(&m, RTM_GETLINK, 0, &info, sizeof(info));
+	rc = netlink_dump(&m, port_scan_one, &scan);
 	return rc ? rc : (int)scan.count;
 }
 
@@ -128,10 +128,10 @@ int port_set_up(int index, bool up)
 	struct ifinfomsg info = {
 		.ifi_index = index, .ifi_change = IFF_UP, .ifi_flags = up ? IFF_UP : 0,
 	};
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, RTM_NEWLINK, 0, &info, sizeof(info));
-	return nl_request(&m);
+	netlink_begin(&m, RTM_NEWLINK, 0, &info, sizeof(info));
+	return netlink_request(&m);
 }
 
 /* ---- names ---- */
@@ -144,11 +144,11 @@ struct port_place {
 static int port_rename(const struct port *port, const char *name)
 {
 	struct ifinfomsg info = { .ifi_index = port->index };
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, RTM_NEWLINK, 0, &info, sizeof(info));
-	nl_attr(&m, IFLA_IFNAME, name, strlen(name) + 1);
-	return nl_request(&m);
+	netlink_begin(&m, RTM_NEWLINK, 0, &info, sizeof(info));
+	netlink_attr(&m, IFLA_IFNAME, name, strlen(name) + 1);
+	return netlink_request(&m);
 }
 
 static int port_place_cmp(const void *a, const void *b)

@@ -14,7 +14,7 @@
 
 enum { ANSWER_BYTES = 32 * 1024 };
 
-static void *nl_grow(struct nl_msg *m, size_t len)
+static void *netlink_grow(struct netlink_msg *m, size_t len)
 {
 	size_t at = NLMSG_ALIGN(m->head.nlmsg_len);
 
@@ -26,7 +26,8 @@ static void *nl_grow(struct nl_msg *m, size_t len)
 	return m->bytes + at;
 }
 
-void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body, size_t len)
+void netlink_begin(struct netlink_msg *m, uint16_t type, uint16_t flags, const void *body,
+		   size_t len)
 {
 	void *at;
 
@@ -35,14 +36,14 @@ void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body,
 	m->head.nlmsg_type = type;
 	m->head.nlmsg_flags = NLM_F_REQUEST | flags;
 	m->head.nlmsg_seq = 1;
-	at = nl_grow(m, len);
+	at = netlink_grow(m, len);
 	if (at && len)
 		memcpy(at, body, len);
 }
 
-void nl_attr(struct nl_msg *m, uint16_t type, const void *data, size_t len)
+void netlink_attr(struct netlink_msg *m, uint16_t type, const void *data, size_t len)
 {
-	struct rtattr *attr = nl_grow(m, RTA_LENGTH(len));
+	struct rtattr *attr = netlink_grow(m, RTA_LENGTH(len));
 
 	if (!attr)
 		return;
@@ -52,9 +53,9 @@ void nl_attr(struct nl_msg *m, uint16_t type, const void *data, size_t len)
 		memcpy(RTA_DATA(attr), data, len);
 }
 
-void nl_attr_u32(struct nl_msg *m, uint16_t type, uint32_t v)
+void netlink_attr_u32(struct netlink_msg *m, uint16_t type, uint32_t v)
 {
-	nl_attr(m, type, &v, sizeof(v));
+	netlink_attr(m, type, &v, sizeof(v));
 }
 
 static int parse_attrs(const uint8_t *bytes, size_t len, const struct rtattr **attr, unsigned count)
@@ -78,7 +79,7 @@ static int parse_attrs(const uint8_t *bytes, size_t len, const struct rtattr **a
 	return 0;
 }
 
-int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
+int netlink_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
 	     unsigned count)
 {
 	size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(body_len);
@@ -90,12 +91,12 @@ int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr *
 	return parse_attrs((const uint8_t *)head + at, head->nlmsg_len - at, attr, count);
 }
 
-int nl_nested(const struct rtattr *nest, const struct rtattr **attr, unsigned count)
+int netlink_nested(const struct rtattr *nest, const struct rtattr **attr, unsigned count)
 {
 	return parse_attrs(RTA_DATA(nest), nest->rta_len - RTA_LENGTH(0), attr, count);
 }
 
-const struct rtattr *nl_next(const struct rtattr *nest, const struct rtattr *prev)
+const struct rtattr *netlink_next(const struct rtattr *nest, const struct rtattr *prev)
 {
 	const uint8_t *at = RTA_DATA(nest), *end = (const uint8_t *)nest + nest->rta_len;
 	const struct rtattr *a;
@@ -109,12 +110,12 @@ const struct rtattr *nl_next(const struct rtattr *nest, const struct rtattr *pre
 	return a;
 }
 
-const void *nl_data(const struct rtattr *attr, size_t len)
+const void *netlink_data(const struct rtattr *attr, size_t len)
 {
 	return attr && attr->rta_len == RTA_LENGTH(len) ? RTA_DATA(attr) : NULL;
 }
 
-static int nl_send(const struct nl_msg *m)
+static int netlink_send(const struct netlink_msg *m)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	int fd, rc;
@@ -133,7 +134,7 @@ static int nl_send(const struct nl_msg *m)
 	return fd;
 }
 
-static int nl_error(const struct nlmsghdr *head)
+static int netlink_error(const struct nlmsghdr *head)
 {
 	const struct nlmsgerr *e = NLMSG_DATA(head);
 
@@ -141,7 +142,7 @@ static int nl_error(const struct nlmsghdr *head)
 }
 
 /* One datagram of the answer. 1: more follows; 0 or -errno: the answer has ended. */
-static int nl_answer(const uint8_t *bytes, size_t len,
+static int netlink_answer(const uint8_t *bytes, size_t len,
 		     void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
 {
 	while (len >= sizeof(struct nlmsghdr)) {
@@ -151,7 +152,7 @@ static int nl_answer(const uint8_t *bytes, size_t len,
 		if (n < sizeof(*head) || n > len)
 			return -EBADMSG;
 		if (head->nlmsg_type == NLMSG_ERROR)
-			return nl_error(head);
+			return netlink_error(head);
 		if (head->nlmsg_type == NLMSG_DONE)
 			return 0;
 		if (each)
@@ -163,7 +164,7 @@ static int nl_answer(const uint8_t *bytes, size_t len,
 	return 1;
 }
 
-static int nl_receive(int fd, void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
+static int netlink_receive(int fd, void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
 {
 	static _Thread_local uint8_t answer[ANSWER_BYTES] __attribute__((aligned(8)));
 	ssize_t n;
@@ -171,26 +172,27 @@ static int nl_receive(int fd, void (*each)(const struct nlmsghdr *head, void *ar
 
 	do {
 		n = recv(fd, answer, sizeof(answer), 0);
-		rc = n < 0 ? -errno : nl_answer(answer, (size_t)n, each, arg);
+		rc = n < 0 ? -errno : netlink_answer(answer, (size_t)n, each, arg);
 	} while (rc > 0 || rc == -EINTR);
 	close(fd);
 	return rc;
 }
 
-int nl_request(struct nl_msg *m)
+int netlink_request(struct netlink_msg *m)
 {
 	int fd;
 
 	m->head.nlmsg_flags |= NLM_F_ACK;
-	fd = nl_send(m);
-	return fd < 0 ? fd : nl_receive(fd, NULL, NULL);
+	fd = netlink_send(m);
+	return fd < 0 ? fd : netlink_receive(fd, NULL, NULL);
 }
 
-int nl_dump(struct nl_msg *m, void (*each)(const struct nlmsghdr *head, void *arg), void *arg)
+int netlink_dump(struct netlink_msg *m, void (*each)(const struct nlmsghdr *head, void *arg),
+		 void *arg)
 {
 	int fd;
 
 	m->head.nlmsg_flags |= NLM_F_DUMP;
-	fd = nl_send(m);
-	return fd < 0 ? fd : nl_receive(fd, each, arg);
+	fd = netlink_send(m);
+	return fd < 0 ? fd : netlink_receive(fd, each, arg);
 }

@@ -15,36 +15,38 @@
 enum { NL_MSG_BYTES = 512 };
 
 /* A request being built: header, the type's own struct, attributes. */
-struct nl_msg {
+struct netlink_msg {
 	union {
 		struct nlmsghdr head;
 		uint8_t bytes[NL_MSG_BYTES];
 	};
 	bool overflow;
-	int protocol;                   /* NETLINK_ROUTE unless set after nl_begin */
+	int protocol;                   /* NETLINK_ROUTE unless set after netlink_begin */
 };
 
-void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags, const void *body, size_t len);
-void nl_attr(struct nl_msg *m, uint16_t type, const void *data, size_t len);
-void nl_attr_u32(struct nl_msg *m, uint16_t type, uint32_t v);
+void netlink_begin(struct netlink_msg *m, uint16_t type, uint16_t flags, const void *body,
+		   size_t len);
+void netlink_attr(struct netlink_msg *m, uint16_t type, const void *data, size_t len);
+void netlink_attr_u32(struct netlink_msg *m, uint16_t type, uint32_t v);
 
 /*
  * The attributes of a message whose own struct is BODY_LEN long: ATTR[type] for types below COUNT,
  * NULL where there is none. -EBADMSG when they are not well-formed.
  */
-int nl_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
+int netlink_parse(const struct nlmsghdr *head, size_t body_len, const struct rtattr **attr,
 	     unsigned count);
 /* The attribute's data when it has exactly LEN bytes, else NULL. */
-const void *nl_data(const struct rtattr *attr, size_t len);
+const void *netlink_data(const struct rtattr *attr, size_t len);
 
 /* Likewise, the attributes inside ATTR. */
-int nl_nested(const struct rtattr *nest, const struct rtattr **attr, unsigned count);
+int netlink_nested(const struct rtattr *nest, const struct rtattr **attr, unsigned count);
 /* The attribute in NEST behind PREV, the first one for NULL; NULL: no more that is well-formed. */
-const struct rtattr *nl_next(const struct rtattr *nest, const struct rtattr *prev);
+const struct rtattr *netlink_next(const struct rtattr *nest, const struct rtattr *prev);
 
 /* Sends and waits for the kernel's acknowledgement, which it gives at once. 0/-errno. */
-int nl_request(struct nl_msg *m);
+int netlink_request(struct netlink_msg *m);
 /* EACH comes for every message of the answer. 0/-errno. */
-int nl_dump(struct nl_msg *m, void (*each)(const struct nlmsghdr *head, void *arg), void *arg);
+int netlink_dump(struct netlink_msg *m, void (*each)(const struct nlmsghdr *head, void *arg),
+		 void *arg);
 
 #endif

@@ -22,27 +22,27 @@ const char *const rdma_link_types[] = { "rxe", "siw", NULL };
 
 /* ---- messages ---- */
 
-static void rdma_begin(struct nl_msg *m, unsigned command)
+static void rdma_begin(struct netlink_msg *m, unsigned command)
 {
-	nl_begin(m, RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, command), 0, NULL, 0);
+	netlink_begin(m, RDMA_NL_GET_TYPE(RDMA_NL_NLDEV, command), 0, NULL, 0);
 	m->protocol = NETLINK_RDMA;
 }
 
-void rlink_new_msg(struct nl_msg *m, const char *name, enum rdma_link_type type,
+void rlink_new_msg(struct netlink_msg *m, const char *name, enum rdma_link_type type,
 		       const char *port)
 {
 	const char *kind = rdma_link_types[type];
 
 	rdma_begin(m, RDMA_NLDEV_CMD_NEWLINK);
-	nl_attr(m, RDMA_NLDEV_ATTR_DEV_NAME, name, strlen(name) + 1);
-	nl_attr(m, RDMA_NLDEV_ATTR_LINK_TYPE, kind, strlen(kind) + 1);
-	nl_attr(m, RDMA_NLDEV_ATTR_NDEV_NAME, port, strlen(port) + 1);
+	netlink_attr(m, RDMA_NLDEV_ATTR_DEV_NAME, name, strlen(name) + 1);
+	netlink_attr(m, RDMA_NLDEV_ATTR_LINK_TYPE, kind, strlen(kind) + 1);
+	netlink_attr(m, RDMA_NLDEV_ATTR_NDEV_NAME, port, strlen(port) + 1);
 }
 
-void rlink_delete_msg(struct nl_msg *m, uint32_t index)
+void rlink_delete_msg(struct netlink_msg *m, uint32_t index)
 {
 	rdma_begin(m, RDMA_NLDEV_CMD_DELLINK);
-	nl_attr_u32(m, RDMA_NLDEV_ATTR_DEV_INDEX, index);
+	netlink_attr_u32(m, RDMA_NLDEV_ATTR_DEV_INDEX, index);
 }
 
 /* A text of the kernel's, which ends it with a NUL; cut when it is too long. */
@@ -59,9 +59,9 @@ int rlink_device_parse(const struct nlmsghdr *head, struct rdma_device *d)
 	const struct rtattr *attr[RDMA_NLDEV_ATTR_DEV_PROTOCOL + 1];
 	const uint32_t *index;
 
-	if (nl_parse(head, 0, attr, ARRAY_SIZE(attr)))
+	if (netlink_parse(head, 0, attr, ARRAY_SIZE(attr)))
 		return -EBADMSG;
-	index = nl_data(attr[RDMA_NLDEV_ATTR_DEV_INDEX], sizeof(*index));
+	index = netlink_data(attr[RDMA_NLDEV_ATTR_DEV_INDEX], sizeof(*index));
 	if (!index || !attr[RDMA_NLDEV_ATTR_DEV_NAME])
 		return -EBADMSG;
 	*d = (struct rdma_device){ .index = *index };
@@ -80,9 +80,9 @@ static void resource_entry(struct rdma_device *d, const struct rtattr *entry)
 	const void *count;
 	char name[16];
 
-	if (nl_nested(entry, attr, ARRAY_SIZE(attr)))
+	if (netlink_nested(entry, attr, ARRAY_SIZE(attr)))
 		return;
-	count = nl_data(attr[RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_CURR], sizeof(uint64_t));
+	count = netlink_data(attr[RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_CURR], sizeof(uint64_t));
 	attr_text(attr[RDMA_NLDEV_ATTR_RES_SUMMARY_ENTRY_NAME], name, sizeof(name));
 	for (size_t i = 0; count && i < ARRAY_SIZE(counts); i++) {
 		if (strcmp(counts[i].name, name) == 0)
@@ -96,13 +96,13 @@ int rlink_resource_parse(const struct nlmsghdr *head, struct rdma_device *d)
 	const struct rtattr *summary;
 	const uint32_t *index;
 
-	if (nl_parse(head, 0, attr, ARRAY_SIZE(attr)))
+	if (netlink_parse(head, 0, attr, ARRAY_SIZE(attr)))
 		return -EBADMSG;
-	index = nl_data(attr[RDMA_NLDEV_ATTR_DEV_INDEX], sizeof(*index));
+	index = netlink_data(attr[RDMA_NLDEV_ATTR_DEV_INDEX], sizeof(*index));
 	summary = attr[RDMA_NLDEV_ATTR_RES_SUMMARY];
 	if (!index || *index != d->index || !summary)
 		return -EBADMSG;
-	while ((entry = nl_next(summary, entry)))
+	while ((entry = netlink_next(summary, entry)))
 		resource_entry(d, entry);
 	d->counted = true;
 	return 0;
@@ -134,15 +134,15 @@ static void resource_scan_one(const struct nlmsghdr *head, void *arg)
 int rlink_device_list(struct rdma_device *devices, unsigned max)
 {
 	struct device_scan scan = { .devices = devices, .max = max };
-	struct nl_msg m;
+	struct netlink_msg m;
 	int rc;
 
 	rdma_begin(&m, RDMA_NLDEV_CMD_GET);
-	rc = nl_dump(&m, device_scan_one, &scan);
+	rc = netlink_dump(&m, device_scan_one, &scan);
 	if (rc)
 		return rc;
 	rdma_begin(&m, RDMA_NLDEV_CMD_RES_GET);
-	rc = nl_dump(&m, resource_scan_one, &scan);
+	rc = netlink_dump(&m, resource_scan_one, &scan);
 	return rc ? rc : (int)scan.count;
 }
 
@@ -162,7 +162,7 @@ struct rdma_link *rlink_find(const char *name)
 int rlink_add(const char *name, enum rdma_link_type type, const struct port *port)
 {
 	struct rdma_link *l;
-	struct nl_msg m;
+	struct netlink_msg m;
 	int rc;
 
 	if (strlen(name) >= sizeof(l->name))
@@ -171,7 +171,7 @@ int rlink_add(const char *name, enum rdma_link_type type, const struct port *por
 	if (!l)
 		return -ENOMEM;
 	rlink_new_msg(&m, name, type, port->name);
-	rc = nl_request(&m);
+	rc = netlink_request(&m);
 	if (rc) {
 		free(l);
 		return rc;
@@ -188,7 +188,7 @@ int rlink_remove(const char *name)
 	struct rdma_device devices[RDMA_DEVICE_MAX];
 	struct rdma_link *l = rlink_find(name);
 	int count = rlink_device_list(devices, RDMA_DEVICE_MAX), rc = -ENOENT;
-	struct nl_msg m;
+	struct netlink_msg m;
 
 	if (count < 0)
 		return count;
@@ -196,7 +196,7 @@ int rlink_remove(const char *name)
 		if (strcmp(devices[i].name, name) != 0)
 			continue;
 		rlink_delete_msg(&m, devices[i].index);
-		rc = nl_request(&m);
+		rc = netlink_request(&m);
 	}
 	/* its port may have gone, and the device with it */
 	if (l && (rc == 0 || rc == -ENOENT)) {
@@ -220,11 +220,11 @@ void rlink_flush(void)
 {
 	struct rdma_device devices[RDMA_DEVICE_MAX];
 	int count = rlink_device_list(devices, RDMA_DEVICE_MAX), rc;
-	struct nl_msg m;
+	struct netlink_msg m;
 
 	for (int i = 0; i < count; i++) {
 		rlink_delete_msg(&m, devices[i].index);
-		rc = nl_request(&m);
+		rc = netlink_request(&m);
 		if (rc && rc != -EINVAL)
 			log_warn("rdma link %s: cannot be removed: %s", devices[i].name,
 				 strerror(-rc));

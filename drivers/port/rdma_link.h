@@ -38,9 +38,9 @@ struct rdma_device {
 };
 
 /* The messages, for the kernel's NETLINK_RDMA. */
-void rlink_new_msg(struct nl_msg *m, const char *name, enum rdma_link_type type,
+void rlink_new_msg(struct netlink_msg *m, const char *name, enum rdma_link_type type,
 		       const char *port);
-void rlink_delete_msg(struct nl_msg *m, uint32_t index);
+void rlink_delete_msg(struct netlink_msg *m, uint32_t index);
 /* What an answer tells of a device; -EBADMSG. */
 int rlink_device_parse(const struct nlmsghdr *head, struct rdma_device *d);
 /* Likewise of what is in use of it. */

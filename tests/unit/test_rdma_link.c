@@ -28,7 +28,7 @@ static void test_a_link_is_made_by_this_message(void **state)
 		8, 0, LINK_TYPE, 0, 's', 'i', 'w', 0,
 		9, 0, NDEV_NAME, 0, 'e', 't', 'h', '1', 0,
 	};
-	struct nl_msg m;
+	struct netlink_msg m;
 
 	rlink_new_msg(&m, "rxe0", RDMA_LINK_SIW, "eth1");
 	assert_false(m.overflow);
@@ -41,7 +41,7 @@ static void test_a_link_is_made_by_this_message(void **state)
 static void test_a_link_is_removed_by_its_index(void **state)
 {
 	static const uint8_t wanted[] = { 8, 0, DEV_INDEX, 0, 0x34, 0x12, 0, 0 };
-	struct nl_msg m;
+	struct netlink_msg m;
 
 	rlink_delete_msg(&m, 0x1234);
 	assert_int_equal(m.protocol, NETLINK_RDMA);
@@ -52,20 +52,20 @@ static void test_a_link_is_removed_by_its_index(void **state)
 
 /* ---- answers ---- */
 
-static struct nl_msg device(void)
+static struct netlink_msg device(void)
 {
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, GET, 0, NULL, 0);
-	nl_attr_u32(&m, DEV_INDEX, 7);
-	nl_attr(&m, DEV_NAME, "mlx5_0", 7);
-	nl_attr(&m, PROTOCOL, "roce", 5);
+	netlink_begin(&m, GET, 0, NULL, 0);
+	netlink_attr_u32(&m, DEV_INDEX, 7);
+	netlink_attr(&m, DEV_NAME, "mlx5_0", 7);
+	netlink_attr(&m, PROTOCOL, "roce", 5);
 	return m;
 }
 
 static void test_a_device_is_read(void **state)
 {
-	struct nl_msg m = device();
+	struct netlink_msg m = device();
 	struct rdma_device d;
 
 	assert_int_equal(rlink_device_parse(&m.head, &d), 0);
@@ -78,13 +78,13 @@ static void test_a_device_is_read(void **state)
 static void test_a_device_without_a_name_or_an_index_is_none(void **state)
 {
 	struct rdma_device d;
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, GET, 0, NULL, 0);
-	nl_attr_u32(&m, DEV_INDEX, 7);
+	netlink_begin(&m, GET, 0, NULL, 0);
+	netlink_attr_u32(&m, DEV_INDEX, 7);
 	assert_int_equal(rlink_device_parse(&m.head, &d), -EBADMSG);
-	nl_begin(&m, GET, 0, NULL, 0);
-	nl_attr(&m, DEV_NAME, "rxe0", 5);
+	netlink_begin(&m, GET, 0, NULL, 0);
+	netlink_attr(&m, DEV_NAME, "rxe0", 5);
 	assert_int_equal(rlink_device_parse(&m.head, &d), -EBADMSG);
 	m = device();
 	((struct rtattr *)(m.bytes + NLMSG_HDRLEN))->rta_len = 200;
@@ -95,37 +95,37 @@ static void test_a_name_that_is_too_long_is_cut(void **state)
 {
 	char name[200];
 	struct rdma_device d;
-	struct nl_msg m;
+	struct netlink_msg m;
 
 	memset(name, 'x', sizeof(name));
-	nl_begin(&m, GET, 0, NULL, 0);
-	nl_attr_u32(&m, DEV_INDEX, 1);
-	nl_attr(&m, DEV_NAME, name, sizeof(name));
+	netlink_begin(&m, GET, 0, NULL, 0);
+	netlink_attr_u32(&m, DEV_INDEX, 1);
+	netlink_attr(&m, DEV_NAME, name, sizeof(name));
 	assert_int_equal(rlink_device_parse(&m.head, &d), 0);
 	assert_int_equal(strlen(d.name), RDMA_DEVICE_BYTES - 1);
 }
 
 /* One counter; the message's end moves. */
-static void put_count(struct nl_msg *m, const char *name, uint64_t count)
+static void put_count(struct netlink_msg *m, const char *name, uint64_t count)
 {
 	struct rtattr *entry = (struct rtattr *)(m->bytes + m->head.nlmsg_len);
 
-	nl_attr(m, ENTRY, NULL, 0);
-	nl_attr(m, ENTRY_NAME, name, strlen(name) + 1);
-	nl_attr(m, ENTRY_CURR, &count, sizeof(count));
+	netlink_attr(m, ENTRY, NULL, 0);
+	netlink_attr(m, ENTRY_NAME, name, strlen(name) + 1);
+	netlink_attr(m, ENTRY_CURR, &count, sizeof(count));
 	m->head.nlmsg_len = NLMSG_ALIGN(m->head.nlmsg_len);
 	entry->rta_len = (unsigned short)(m->bytes + m->head.nlmsg_len - (uint8_t *)entry);
 }
 
-static struct nl_msg resources(uint32_t index)
+static struct netlink_msg resources(uint32_t index)
 {
 	struct rtattr *summary;
-	struct nl_msg m;
+	struct netlink_msg m;
 
-	nl_begin(&m, GET, 0, NULL, 0);
-	nl_attr_u32(&m, DEV_INDEX, index);
+	netlink_begin(&m, GET, 0, NULL, 0);
+	netlink_attr_u32(&m, DEV_INDEX, index);
 	summary = (struct rtattr *)(m.bytes + m.head.nlmsg_len);
-	nl_attr(&m, SUMMARY, NULL, 0);
+	netlink_attr(&m, SUMMARY, NULL, 0);
 	put_count(&m, "qp", 3);
 	put_count(&m, "unheard", 9);
 	put_count(&m, "cm_id", 5000000000);
@@ -135,7 +135,7 @@ static struct nl_msg resources(uint32_t index)
 
 static void test_what_is_in_use_is_read(void **state)
 {
-	struct nl_msg m = resources(7);
+	struct netlink_msg m = resources(7);
 	struct rdma_device d = { .index = 7 };
 
 	assert_int_equal(rlink_resource_parse(&m.head, &d), 0);
@@ -147,7 +147,7 @@ static void test_what_is_in_use_is_read(void **state)
 
 static void test_what_is_in_use_of_another_device_is_not_taken(void **state)
 {
-	struct nl_msg m = resources(8);
+	struct netlink_msg m = resources(8);
 	struct rdma_device d = { .index = 7 };
 
 	assert_int_equal(rlink_resource_parse(&m.head, &d), -EBADMSG);
@@ -160,7 +160,7 @@ static void test_malformed_counters_are_left_out(void **state)
 	static const uint16_t lengths[] = { 0, 3, 4, 5, 60000 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
-		struct nl_msg m = resources(7);
+		struct netlink_msg m = resources(7);
 		struct rdma_device d = { .index = 7 };
 		/* of the first counter: behind header, index and the summary's own header */
 		struct rtattr *entry = (struct rtattr *)(m.bytes + NLMSG_HDRLEN + 8 + 4);
