@@ -73,7 +73,7 @@ ifneq ($(CONFIG_NVMF_TCP),y)
 drop-y += targets/nvmf/tcp%
 endif
 ifneq ($(CONFIG_RDMA),y)
-drop-y += targets/nvmf/rdma%
+drop-y += core/rdma% targets/nvmf/rdma% drivers/remote/rdma%
 endif
 
 sources := $(sort $(wildcard $(addsuffix /*.c,boot core core/* drivers/* targets/* blob)) \

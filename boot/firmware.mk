@@ -32,19 +32,36 @@ fw-flags = $(common-flags) -O2 -ffunction-sections -fdata-sections -fno-pie -fno
 # The processor is checked by code that runs on any of them.
 fw-march = $(if $(filter boot/init% boot/cpu%,$(1)),-march=x86-64,-march=x86-64-v2)
 fw-dpdk-flags := -isystem $(out)/deps/dpdk/include -include rte_config.h -DALLOW_INTERNAL_API -DALLOW_EXPERIMENTAL_API
-fw-rdma-flags := -isystem $(out)/deps/rdma-core/include
-fw-extra = $(if $(filter %_eal.c,$(1)),$(fw-dpdk-flags)) $(if $(findstring rdma,$(notdir $(1))),$(fw-rdma-flags))
+# The providers that libibverbs is told of, and so are linked.
+rdma-providers-y :=
+rdma-providers-$(CONFIG_RDMA_RXE) += rxe
+rdma-providers-$(CONFIG_RDMA_SIW) += siw
+rdma-providers-$(CONFIG_RDMA_MLX5) += mlx5
+rdma-providers-$(CONFIG_RDMA_MLX4) += mlx4
+rdma-providers-$(CONFIG_RDMA_BNXT_RE) += bnxt_re
+rdma-providers-$(CONFIG_RDMA_IRDMA) += irdma
+rdma-providers-$(CONFIG_RDMA_EFA) += efa
+comma := ,
+space := $(subst ,, )
+fw-rdma-flags := -isystem $(out)/deps/rdma-core/include \
+	-DRDMA_STATIC_PROVIDERS=$(subst $(space),$(comma),$(or $(strip $(rdma-providers-y)),none))
+fw-extra = $(if $(filter %_eal.c,$(1)),$(fw-dpdk-flags)) $(if $(filter core/rdma_verbs%,$(1)),$(fw-rdma-flags))
 fw-deps := $(patsubst %,$(out)/deps/%.ok,musl dpdk $(if $(filter y,$(CONFIG_RDMA)),rdma-core))
 
 fw-obj = $(patsubst %,$(out)/fw/%.o,$(basename $(1)))
 plain-sources := $(filter %_plain.c,$(sources))
 fw-linked := $(call fw-obj,$(filter-out $(plain-sources),$(linked-sources))) $(out)/fw/gen/build.o
 # Sources that need verbs are compiled when rdma-core is there to be compiled against.
-fw-compiled := $(call fw-obj,$(filter-out $(if $(filter y,$(CONFIG_RDMA)),,targets/nvmf/rdma%.c),$(sources)))
+fw-compiled := $(call fw-obj,$(filter-out $(if $(filter y,$(CONFIG_RDMA)),,core/rdma_verbs%.c),$(sources)))
 init-objects := $(call fw-obj,$(init-sources))
 
 $(out)/fw/flags: FORCE
 	$(call if-changed,$(fw-flags))
+
+$(out)/fw/rdma.flags: FORCE
+	$(call if-changed,$(fw-rdma-flags))
+
+$(call fw-obj,$(filter core/rdma_verbs%,$(sources))): $(out)/fw/rdma.flags
 
 $(out)/fw/%.o: %.c $(out)/fw/flags $(fw-deps)
 	$(call say,CC,$<)

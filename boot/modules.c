@@ -9,6 +9,7 @@
 #include "core/bdev.h"
 #include "core/buf.h"
 #include "core/cmd.h"
+#include "core/rdma.h"
 #include "drivers/null/null.h"
 #include "drivers/nvme/nvme.h"
 #include "drivers/port/port.h"
@@ -24,6 +25,9 @@ const struct module modules[] = {
 	{ "bdev", bdev_init, bdev_fini, NULL, disk_config },
 #ifdef CONFIG_DRIVER_SOCK
 	{ "sock", sock_init, sock_fini },
+#endif
+#ifdef CONFIG_RDMA
+	{ "rdma", rnic_init, rnic_fini },
 #endif
 #ifdef CONFIG_DRIVER_PORT
 	{ "port", port_init, port_fini, port_cmds, port_config },

@@ -42,6 +42,12 @@ bool dma_iova_is_va(void);
 int dma_register(void *va, size_t len);
 void dma_unregister(void *va, size_t len);
 
+/*
+ * Calls FN for each stretch of contiguous pages that dma_alloc gives memory from, until it returns
+ * other than 0; returns that.
+ */
+int dma_each(int (*fn)(void *va, size_t len, void *arg), void *arg);
+
 struct dma_stats {
 	uint64_t total_bytes, used_bytes, peak_bytes;
 	bool huge;

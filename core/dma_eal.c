@@ -246,6 +246,41 @@ void dma_unregister(void *va, size_t len)
 		log_error("dma: %p: cannot be given back: %s", va, rte_strerror(rte_errno));
 }
 
+struct each {
+	int (*fn)(void *va, size_t len, void *arg);
+	void *arg;
+	char *begin, *end;              /* contiguous so far */
+};
+
+/* In ascending order of addresses within a list of segments. */
+static int each_segment(const struct rte_memseg_list *list, const struct rte_memseg *segment,
+			void *arg)
+{
+	struct each *each = arg;
+	char *va = segment->addr;
+	int rc = 0;
+
+	if (list->external)
+		return 0;
+	if (va != each->end) {
+		if (each->begin != each->end)
+			rc = each->fn(each->begin, (size_t)(each->end - each->begin), each->arg);
+		each->begin = va;
+	}
+	each->end = va + segment->len;
+	return rc;
+}
+
+int dma_each(int (*fn)(void *va, size_t len, void *arg), void *arg)
+{
+	struct each each = { .fn = fn, .arg = arg };
+	int rc = rte_memseg_walk(each_segment, &each);
+
+	if (rc || each.begin == each.end)
+		return rc;
+	return fn(each.begin, (size_t)(each.end - each.begin), arg);
+}
+
 void dma_stats(struct dma_stats *out)
 {
 	*out = (struct dma_stats){

@@ -87,6 +87,12 @@ void dma_unregister(void *va, size_t len)
 	ASSERT(IS_ALIGNED((uintptr_t)va | len, (uintptr_t)DMA_PAGE_BYTES));
 }
 
+/* Each allocation may be anywhere. */
+int dma_each(int (*fn)(void *va, size_t len, void *arg), void *arg)
+{
+	return fn((void *)(uintptr_t)DMA_PAGE_BYTES, (size_t)INTPTR_MAX, arg);
+}
+
 void dma_stats(struct dma_stats *out)
 {
 	*out = (struct dma_stats){

@@ -11,7 +11,7 @@ host-libs := -lcmocka -lpthread -lm
 fuzz-flags = $(common-flags) -O1 $(sanitize) -Wno-missing-prototypes -Wno-unknown-warning-option
 
 host-obj = $(patsubst %,$(out)/host/obj/%.o,$(basename $(1)))
-eal-sources := $(filter %_eal.c,$(sources))
+eal-sources := $(filter %_eal.c core/rdma_verbs%.c,$(sources))
 host-sources := $(filter-out $(eal-sources) $(init-sources) boot/main.c,$(sources))
 # Compiled so that they cannot rot, not linked.
 host-extra-sources := $(eal-sources) $(init-sources) $(filter boot/main.c,$(sources))

@@ -37,8 +37,8 @@ CLOCK_FILES = ("core/clock.c", "core/clock.h")
 CLOCK_OWNERS = re.compile(r"core/clock\w*\.c|boot/init\w*\.c")
 THIRD_PARTY = (
     (re.compile(r"rte_"), re.compile(r".*_eal\.c|drivers/eth/.*|targets/vhost/.*"), "DPDK belongs in *_eal.c"),
-    (re.compile(r"(infiniband|rdma)/(?!rdma_netlink)"), re.compile(r"targets/nvmf/rdma\w*\.[ch]|.*_verbs\.c"),
-     "verbs belong in targets/nvmf/rdma*.c"),
+    (re.compile(r"(infiniband|rdma)/(?!rdma_netlink)"), re.compile(r"core/rdma_verbs\w*\.[ch]"),
+     "verbs belong in core/rdma_verbs*.c"),
     (re.compile(r"lwip/"), re.compile(r"drivers/eth/.*"), "lwIP belongs in drivers/eth"),
 )
 FOREIGN_PREFIXES = ("tcp_", "netif_", "mem_", "sys_", "rte_", "vhost_", "ibv_", "rdma_")
