@@ -51,6 +51,7 @@ const struct karst_config config = {
 	.nvmf_controllers_max = CONFIG_NVMF_CONTROLLERS_MAX,
 	.nvmf_connections_max = CONFIG_NVMF_CONNECTIONS_MAX,
 	.nvmf_connect_timeout_ms = CONFIG_NVMF_CONNECT_TIMEOUT_MS,
+	.nvmf_balance_ms = CONFIG_NVMF_BALANCE_MS,
 	.console_baud = CONFIG_CONSOLE_BAUD,
 };
 

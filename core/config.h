@@ -28,6 +28,7 @@ struct karst_config {
 	uint32_t nvmf_controllers_max, nvmf_connections_max;
 	/* from accept to Connect done; also a PDU once begun */
 	uint32_t nvmf_connect_timeout_ms;
+	uint32_t nvmf_balance_ms;       /* how often loads are compared; 0: never */
 	uint32_t console_baud;
 };
 

@@ -76,6 +76,13 @@ static const struct cmd_arg session_close_args[] = {
 	{ 0 },
 };
 
+static const struct cmd_arg session_move_args[] = {
+	ARG_SESSION,
+	{ "QUEUE", CMD_U64, .required = true, .help = "I/O queue", .min = 1, .max = 65535 },
+	{ "REACTOR", CMD_U64, .required = true, .help = "where it is to live", .max = 63 },
+	{ 0 },
+};
+
 const struct cmd nvmf_cmds[] = {
 	{ "subsystem", "create", "Make a subsystem that hosts can connect to",
 	  subsystem_create_args, nvmf_cmd_subsystem_create },
@@ -101,6 +108,8 @@ const struct cmd nvmf_cmds[] = {
 	  nvmf_cmd_session_list },
 	{ "session", "show", "Show a session", session_args,
 	  nvmf_cmd_session_show },
+	{ "session", "move", "Let another reactor serve a queue", session_move_args,
+	  nvmf_cmd_session_move },
 	{ "session", "close", "Disconnect a host", session_close_args, nvmf_cmd_session_close },
 	{ 0 },
 };

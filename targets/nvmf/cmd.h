@@ -36,5 +36,6 @@ void nvmf_complete_session(struct cmd_complete *c);
 int nvmf_cmd_session_list(struct cmd_ctx *ctx);
 int nvmf_cmd_session_show(struct cmd_ctx *ctx);
 int nvmf_cmd_session_close(struct cmd_ctx *ctx);
+int nvmf_cmd_session_move(struct cmd_ctx *ctx);
 
 #endif

@@ -25,7 +25,7 @@ void nvmf_complete_session(struct cmd_complete *c)
 	}
 }
 
-static struct nvmf_ctrl *session_find(struct cmd_ctx *ctx)
+static struct nvmf_ctrl *session_look(struct cmd_ctx *ctx)
 {
 	const char *want = cmd_str(ctx, "SESSION");
 	char name[16];
@@ -35,8 +35,17 @@ static struct nvmf_ctrl *session_find(struct cmd_ctx *ctx)
 		if (strcmp(name, want) == 0)
 			return ctrl;
 	}
-	cmd_fail(ctx, -ENOENT, "session %s: there is none; session list shows them", want);
 	return NULL;
+}
+
+static struct nvmf_ctrl *session_find(struct cmd_ctx *ctx)
+{
+	struct nvmf_ctrl *ctrl = session_look(ctx);
+
+	if (!ctrl)
+		cmd_fail(ctx, -ENOENT, "session %s: there is none; session list shows them",
+			 cmd_str(ctx, "SESSION"));
+	return ctrl;
 }
 
 /* One row per queue: where each lives is what one wants to see at a glance. */
@@ -55,6 +64,7 @@ static void session_queue_row(struct cmd_ctx *ctx, const struct nvmf_ctrl *ctrl,
 	cmd_col(ctx, "peer", "%s", peer);
 	cmd_col_u64(ctx, "queue", queue->qid);
 	cmd_col_u64(ctx, "reactor", queue->reactor);
+	cmd_col_u64(ctx, "moves", queue->moves);
 	cmd_col_u64(ctx, "depth", queue->sqsize + 1u);
 	cmd_col_u64(ctx, "executing", queue->executing);
 	cmd_col_u64(ctx, "commands", queue->commands);
@@ -110,5 +120,62 @@ int nvmf_cmd_session_close(struct cmd_ctx *ctx)
 	if (!ctrl)
 		return -ENOENT;
 	nvmf_ctrl_kill(ctrl, "closed by the operator");
+	return 0;
+}
+
+static struct nvmf_queue *session_queue(const struct nvmf_ctrl *ctrl, uint64_t qid)
+{
+	struct nvmf_queue *queue;
+
+	list_for_each(queue, &ctrl->queues, link)
+		if (queue->qid == qid)
+			return queue;
+	return NULL;
+}
+
+/* Until QUEUE has arrived or stays: NULL when it has ended meanwhile. */
+static struct nvmf_queue *session_move_wait(struct cmd_ctx *ctx, uint64_t qid)
+{
+	for (;;) {
+		struct nvmf_ctrl *ctrl = session_look(ctx);
+		struct nvmf_queue *queue = ctrl ? session_queue(ctrl, qid) : NULL;
+
+		if (!queue || !queue->moving)
+			return queue;
+		task_sleep(1000);
+	}
+}
+
+int nvmf_cmd_session_move(struct cmd_ctx *ctx)
+{
+	struct nvmf_ctrl *ctrl = session_find(ctx);
+	const char *name = cmd_str(ctx, "SESSION");
+	unsigned qid = (unsigned)cmd_u64(ctx, "QUEUE", 0);
+	unsigned to = (unsigned)cmd_u64(ctx, "REACTOR", 0);
+	struct nvmf_queue *queue;
+	int rc;
+
+	if (!ctrl)
+		return -ENOENT;
+	if (to >= reactor_count())
+		return cmd_fail(ctx, -EINVAL, "reactor %u: there are %u, from 0 on", to,
+				reactor_count());
+	queue = session_queue(ctrl, qid);
+	if (!queue)
+		return cmd_fail(ctx, -ENOENT, "session %s: it has no I/O queue %u; session list "
+				"shows them", name, qid);
+	rc = nvmf_queue_shift(queue, to);
+	if (rc == -EOPNOTSUPP)
+		return cmd_fail(ctx, rc, "session %s: queues over %s stay where they are", name,
+				queue->ops->name);
+	if (rc)
+		return cmd_fail(ctx, rc, "session %s: queue %u is on its way already, or ends",
+				name, qid);
+	queue = session_move_wait(ctx, qid);
+	if (!queue)
+		return cmd_fail(ctx, -ENOENT, "session %s: queue %u has ended", name, qid);
+	if (queue->reactor != to)
+		return cmd_fail(ctx, -ETIMEDOUT, "session %s: queue %u is never at rest; try "
+				"again", name, qid);
 	return 0;
 }

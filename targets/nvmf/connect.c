@@ -145,11 +145,8 @@ void nvmf_connect_exec(struct nvmf_req *req)
 	status = queue->subsys ? NVME_SC_SEQUENCE_ERROR | NVME_STATUS_DNR
 			       : connect_check(req, &sqe, &data);
 	nvmf_req_done(req, status);
-	if (status == 0 && queue->qid != 0) {
-		queue->reactor = nvmf_queue_place();
-		nvmf_target.reactor_queues[queue->reactor]++;
-		queue->ops->move(queue, queue->reactor);
-	}
+	if (status == 0 && queue->qid != 0)
+		queue->ops->move(queue, nvmf_queue_place(queue));
 }
 
 const struct nvmf_cmd nvmf_unconnected_cmds[256] = {

@@ -11,6 +11,7 @@
 int nvmf_module_init(void)
 {
 	nvmf_queue_setup();
+	nvmf_balance_init();
 	list_init(&nvmf_target.subsystems);
 	list_init(&nvmf_target.ports);
 	list_init(&nvmf_target.transports);
@@ -24,6 +25,7 @@ void nvmf_module_fini(void)
 {
 	struct nvmf_subsystem *subsys, *tmp;
 
+	nvmf_balance_stop();
 	nvmf_absent_fini();
 	list_for_each_safe(subsys, tmp, &nvmf_target.subsystems, link)
 		if (!subsys->discovery)

@@ -52,21 +52,9 @@ void nvmf_queue_gone(struct nvmf_queue *queue)
 	ASSERT(queue->executing == 0);
 	if (queue->ctrl) {
 		if (queue->qid != 0)
-			nvmf_target.reactor_queues[queue->reactor]--;
+			nvmf_target.reactor_queues[queue->placed]--;
 		nvmf_ctrl_queue_gone(queue->ctrl, queue);
 	}
-}
-
-unsigned nvmf_queue_place(void)
-{
-	unsigned best = 0, count = reactor_count();
-
-	/* from the last on, so that equal ones leave reactor 0 to control work */
-	for (unsigned i = count; i-- > 0;)
-		if (i == count - 1 ||
-		    nvmf_target.reactor_queues[i] < nvmf_target.reactor_queues[best])
-			best = i;
-	return best;
 }
 
 struct queue_revoke {

@@ -63,6 +63,7 @@ bool nvmf_req_start(struct nvmf_req *req)
 		req->data_len = 0;
 		return false;
 	}
+	queue->work += 1 + (req->data_len >> 14);
 	req->status = 0;
 	return true;
 }

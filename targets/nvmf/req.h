@@ -100,6 +100,11 @@ struct nvmf_queue_ops {
 	/* On reactor 0, after Connect: the connection goes on living on REACTOR. */
 	void (*move)(struct nvmf_queue *queue, unsigned reactor);
 	/*
+	 * On reactor 0, any time later: the connection is to live on REACTOR as soon as nothing of
+	 * it is in flight. nvmf_queue_moved() follows. NULL: queues of this transport stay.
+	 */
+	void (*shift)(struct nvmf_queue *queue, unsigned reactor);
+	/*
 	 * From reactor 0: ends the connection, wherever it lives. nvmf_queue_gone() follows, later,
 	 * when nothing of it is in flight. May be called again.
 	 */
@@ -122,7 +127,9 @@ struct nvmf_queue {
 	uint16_t sqhd;
 	bool sq_flow;                   /* SQ flow control is on */
 	uint32_t executing;
-	uint64_t commands, errors;      /* since the start; other reactors look at them */
+	/* since the start; other reactors look at them */
+	uint64_t commands, errors;
+	uint64_t work;                  /* commands, and 1 for each 16 KiB of their data */
 	struct list local;              /* queues of this reactor */
 	/* an error on its way to the controller's log, see ctrl_error.c */
 	struct msg error_msg;
@@ -133,8 +140,12 @@ struct nvmf_queue {
 	struct nvmf_ctrl *ctrl;         /* NULL before Connect */
 	struct nvmf_port *port;         /* where it came in */
 	struct net_addr local_addr, peer_addr;
-	unsigned reactor;
+	unsigned reactor;               /* where it lives */
+	unsigned placed;                /* where it is counted: where it lives or moves to */
 	bool closing;
+	bool moving;                    /* on its way between reactors, see balance.c */
+	unsigned moves;
+	uint64_t shift_us, work_seen;   /* when it was moved last, 0: never; work until then */
 	struct list link;               /* ctrl->queues */
 };
 
@@ -172,8 +183,6 @@ void nvmf_queue_leave(struct nvmf_queue *queue);
 void nvmf_queue_closing(struct nvmf_queue *queue);
 /* On reactor 0: the connection is over and nothing of it is in flight. The transport frees it. */
 void nvmf_queue_gone(struct nvmf_queue *queue);
-/* The reactor with the fewest I/O queues. */
-unsigned nvmf_queue_place(void);
 /*
  * In a task on reactor 0: no request of any reactor refers to NS when it returns; those that had
  * not reached exec will fail.
@@ -183,6 +192,30 @@ void nvmf_queue_revoke_ns(struct nvmf_ns *ns);
 const char *nvmf_queue_text(const struct nvmf_queue *queue, char text[32]);
 /* Lists of queues, once per process. */
 void nvmf_queue_setup(void);
+
+/* balance.c: on reactor 0 */
+/* The reactor for a new I/O queue, which is counted there from now on. */
+unsigned nvmf_queue_place(struct nvmf_queue *queue);
+/* The queue lives on REACTOR from now on. */
+void nvmf_queue_settle(struct nvmf_queue *queue, unsigned reactor);
+/* -EOPNOTSUPP, -EBUSY: it ends or moves already. */
+int nvmf_queue_shift(struct nvmf_queue *queue, unsigned reactor);
+/* Where it lives is certain again; false: it has stayed. */
+void nvmf_queue_moved(struct nvmf_queue *queue, bool moved);
+
+/* What a balance is found from: shares of reactors in per mille, work of queues. */
+struct nvmf_load {
+	unsigned reactor;
+	uint64_t work;
+	bool may_move;
+};
+
+/* Index of the load that should move, and where to; -1: all is well as it is. */
+int nvmf_balance_pick(const unsigned *busy, unsigned reactors, const struct nvmf_load *loads,
+		      unsigned count, unsigned *to);
+void nvmf_balance_init(void);
+void nvmf_balance_start(void);
+void nvmf_balance_stop(void);
 
 /* error_log.c */
 /* On the queue's reactor: records a request that failed. */

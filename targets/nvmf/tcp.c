@@ -45,7 +45,7 @@ static int group_send(struct nvmf_tcp_conn *conn)
 static int group_poll(struct poller *poller)
 {
 	struct nvmf_tcp_group *group = container_of(poller, struct nvmf_tcp_group, poller);
-	struct nvmf_tcp_conn *conn;
+	struct nvmf_tcp_conn *conn, *tmp;
 	struct list ready;
 	int work = 0;
 
@@ -58,9 +58,11 @@ static int group_poll(struct poller *poller)
 	list_splice(&ready, &group->ready);
 	while ((conn = list_pop_entry(&ready, struct nvmf_tcp_conn, ready))) {
 		work += nvmf_tcp_recv(conn);
-		if (conn->move_to >= 0)
-			nvmf_tcp_move_now(conn);
+		if (conn->move == NVMF_TCP_CONNECTED)
+			nvmf_tcp_move_connected(conn);
 	}
+	list_for_each_safe(conn, tmp, &group->moving, moving)
+		nvmf_tcp_move_step(conn);
 	return work;
 }
 
@@ -68,8 +70,8 @@ static enum poller_arm group_arm(struct poller *poller)
 {
 	struct nvmf_tcp_group *group = container_of(poller, struct nvmf_tcp_group, poller);
 
-	return list_empty(&group->ready) && list_empty(&group->sending) ? POLLER_ARMED
-									: POLLER_BUSY;
+	return list_empty(&group->ready) && list_empty(&group->sending) &&
+	       list_empty(&group->moving) ? POLLER_ARMED : POLLER_BUSY;
 }
 
 static void group_scan(struct timer *t)
@@ -109,6 +111,7 @@ static int group_init(struct nvmf_tcp_group *group, unsigned index)
 	list_init(&group->conns);
 	list_init(&group->ready);
 	list_init(&group->sending);
+	list_init(&group->moving);
 	list_init(&group->grant_wait);
 	timer_setup(&group->scan, group_scan);
 	group->grants = 0;

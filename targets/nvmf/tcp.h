@@ -25,6 +25,7 @@ enum {
 	NVMF_TCP_SLOTS_EXTRA = 8,       /* requests whose answers are still being sent */
 	NVMF_TCP_LINGER_MS = 2000,      /* for the peer to take our last bytes */
 	NVMF_TCP_SCAN_MS = 250,         /* how often timeouts are looked for */
+	NVMF_TCP_MOVE_MS = 1000,        /* to come to rest before a move */
 };
 
 struct nvmf_tcp_conn;
@@ -64,12 +65,13 @@ enum nvmf_tcp_phase {
 	NVMF_TCP_WAIT_GRANT,            /* for its turn to ask for data: conn->grant_wait */
 	NVMF_TCP_WAIT_DATA,             /* R2T sent, H2CData comes */
 	NVMF_TCP_WAIT_TX,               /* for room to answer: conn->tx_wait */
+	NVMF_TCP_PARKED,                /* not started, until a move is over: conn->parked */
 };
 
 struct nvmf_tcp_req {
 	struct nvmf_req req;
 	struct nvmf_tcp_req *next;      /* conn->free */
-	struct list link;               /* conn->grant_wait or conn->tx_wait */
+	struct list link;               /* conn->grant_wait, tx_wait or parked */
 	struct buf_wait wait;
 	uint16_t ttag;
 	uint8_t phase;                  /* enum nvmf_tcp_phase */
@@ -87,6 +89,14 @@ enum nvmf_tcp_state {
 	NVMF_TCP_LINGER,                /* last bytes go out; what comes in is dropped */
 	NVMF_TCP_CLOSING,               /* the stream closes, requests end */
 	NVMF_TCP_GONE,                  /* reactor 0 has been told */
+};
+
+/* See tcp_move.c. */
+enum nvmf_tcp_move {
+	NVMF_TCP_STAY,
+	NVMF_TCP_CONNECTED,             /* leaves reactor 0 at the end of this visit */
+	NVMF_TCP_DRAIN,                 /* comes to rest: group->moving */
+	NVMF_TCP_QUIET,                 /* nothing is in flight, reactor 0 decides */
 };
 
 enum nvmf_tcp_rx_state {
@@ -169,18 +179,28 @@ struct nvmf_tcp_conn {
 	uint64_t stuck_us;              /* when a PDU, or our sending, last moved; 0: not seen */
 
 	/* between reactors */
-	int move_to;                    /* -1: stays */
+	enum nvmf_tcp_move move;
+	struct list moving;             /* group->moving */
+	uint64_t move_end_us;
+	struct list parked;             /* requests that start when the move is over */
+	uint8_t *carry;                 /* bytes received and not looked at, on the way, or NULL */
+	size_t carry_len;
 	struct msg move_msg, close_msg, gone_msg;
+
+	/* reactor 0's */
+	unsigned out;                   /* messages that have not come back */
+	bool gone;                      /* gone_msg came; freed when all are back */
+	bool leaving;                   /* told to leave: its reactor is not certain */
+	bool close_asked, close_held;   /* close_msg was sent; waits for the end of leaving */
 	char close_why[NVMF_WHY_BYTES];
-	bool close_sent;                /* reactor 0's */
-	bool close_seen;                /* the connection's reactor's, until gone_msg */
-	struct list all;                /* reactor 0's list of all connections */
+	unsigned move_to;
+	struct list all;                /* list of all connections */
 };
 
 struct nvmf_tcp_group {
 	struct poller poller;
 	unsigned index;
-	struct list conns, ready, sending;
+	struct list conns, ready, sending, moving;
 	unsigned conn_count;
 	unsigned ready_count, ready_next;       /* connections of this round and of the next */
 	struct timer scan;
@@ -231,6 +251,9 @@ enum nvmf_tcp_step nvmf_tcp_recv_step(struct nvmf_tcp_conn *conn);
  * LEN bytes of the awaited data: copied from SRC, or, when that is NULL, already where they belong.
  */
 void nvmf_tcp_recv_store(struct nvmf_tcp_conn *conn, const uint8_t *src, size_t len);
+
+/* A command that is decoded and whose data is not in its capsule: starts it. */
+void nvmf_tcp_cmd_run(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 
 /* tcp_read.c */
 /* Receives within a budget; returns work done. */
@@ -283,9 +306,28 @@ void nvmf_tcp_fatal(struct nvmf_tcp_conn *conn, const struct nvmf_tcp_fault *fau
 		    const uint8_t *header, size_t len);
 /* A request has ended: perhaps it was the last one that held a closing connection. */
 void nvmf_tcp_check_gone(struct nvmf_tcp_conn *conn);
-/* After Connect, between receiving and the next round. */
-void nvmf_tcp_move_now(struct nvmf_tcp_conn *conn);
+/* On reactor 0: sends the close that waited until it is certain where CONN lives, if one did. */
+void nvmf_tcp_close_held(struct nvmf_tcp_conn *conn);
+/* On reactor 0: a message that it had sent is back. May free CONN. */
+void nvmf_tcp_back(struct nvmf_tcp_conn *conn);
 /* Timeouts of one connection; NOW in us. */
 void nvmf_tcp_scan(struct nvmf_tcp_conn *conn, uint64_t now);
+
+/* tcp_move.c */
+/* The connection begins, or goes on, on the calling reactor. */
+void nvmf_tcp_join(struct nvmf_tcp_conn *conn);
+/* nvmf_queue_ops: */
+void nvmf_tcp_move(struct nvmf_queue *queue, unsigned reactor);
+void nvmf_tcp_shift(struct nvmf_queue *queue, unsigned reactor);
+/* After Connect, between receiving and the next round. */
+void nvmf_tcp_move_connected(struct nvmf_tcp_conn *conn);
+/* One of group->moving, once a round. */
+void nvmf_tcp_move_step(struct nvmf_tcp_conn *conn);
+/* No PDU is to be begun now. */
+bool nvmf_tcp_move_holds(const struct nvmf_tcp_conn *conn);
+/* Whether TR, decoded, is not to be started before the move is over. */
+bool nvmf_tcp_move_parks(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* The connection ends. */
+void nvmf_tcp_move_abort(struct nvmf_tcp_conn *conn);
 
 #endif

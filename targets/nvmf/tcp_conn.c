@@ -9,8 +9,7 @@
  * (memory, data, room to send), closes the stream, and leaves executing requests alone. When the
  * stream has said CLOSED and the last request is done nothing refers to the connection but reactor
  * 0, which is told (gone_msg) and frees it. A close that reactor 0 asks for travels as close_msg,
- * at most once. Should the two cross on their ways, close_msg comes back as an acknowledgement, and
- * the connection is freed then.
+ * at most once, and comes back: no connection is freed while a message of reactor 0 is out.
  *
  * LINGER sends what is queued, ends our side, and drops what comes in until the peer has closed
  * too, so that it gets our last bytes (a reset would destroy them), but not for longer than
@@ -50,8 +49,15 @@ static void conn_gone(struct msg *msg)
 {
 	struct nvmf_tcp_conn *conn = container_of(msg, struct nvmf_tcp_conn, gone_msg);
 
-	/* close_msg is under way and comes back */
-	if (!conn->close_sent || conn->close_seen)
+	conn->gone = true;
+	if (conn->out == 0)
+		conn_free(conn);
+}
+
+void nvmf_tcp_back(struct nvmf_tcp_conn *conn)
+{
+	conn->out--;
+	if (conn->gone && conn->out == 0)
 		conn_free(conn);
 }
 
@@ -72,6 +78,7 @@ void nvmf_tcp_check_gone(struct nvmf_tcp_conn *conn)
 /* Everything that is not executing and not in the stream's hands. */
 static void conn_abandon(struct nvmf_tcp_conn *conn)
 {
+	nvmf_tcp_move_abort(conn);
 	conn->rx_tr = NULL;
 	buf_wait_cancel(&conn->rx_wait);
 	/* out of the line first: a place that becomes free must not go to one of ours */
@@ -166,35 +173,38 @@ static void conn_event(struct stream *stream, unsigned events)
 
 /* ---- what the target asks for ---- */
 
-/* On reactor 0, after gone_msg. */
-static void conn_close_return(struct msg *msg)
+static void conn_close_back(struct msg *msg)
 {
-	conn_free(container_of(msg, struct nvmf_tcp_conn, close_msg));
+	nvmf_tcp_back(container_of(msg, struct nvmf_tcp_conn, close_msg));
 }
 
 static void conn_close_arrive(struct msg *msg)
 {
 	struct nvmf_tcp_conn *conn = container_of(msg, struct nvmf_tcp_conn, close_msg);
 
-	if (conn->state == NVMF_TCP_GONE) {
-		reactor_send(reactor_at(0), msg, conn_close_return);
-		return;
-	}
-	/* seen by reactor 0 only after gone_msg */
-	conn->close_seen = true;
 	nvmf_tcp_close(conn, "%s", conn->close_why);
+	reactor_send(reactor_at(0), msg, conn_close_back);
+}
+
+void nvmf_tcp_close_held(struct nvmf_tcp_conn *conn)
+{
+	if (!conn->close_held || conn->leaving)
+		return;
+	conn->close_held = false;
+	conn->out++;
+	reactor_send(reactor_at(conn->queue.reactor), &conn->close_msg, conn_close_arrive);
 }
 
 static void conn_close(struct nvmf_queue *queue, const char *why)
 {
 	struct nvmf_tcp_conn *conn = nvmf_tcp_conn_of(queue);
 
-	if (conn->close_sent)
+	if (conn->close_asked)
 		return;
-	conn->close_sent = true;
+	conn->close_asked = conn->close_held = true;
 	queue->closing = true;
 	snprintf(conn->close_why, sizeof(conn->close_why), "%s", why);
-	reactor_send(reactor_at(queue->reactor), &conn->close_msg, conn_close_arrive);
+	nvmf_tcp_close_held(conn);
 }
 
 static void conn_drain(struct nvmf_queue *queue, const char *why)
@@ -219,85 +229,17 @@ static int conn_connected(struct nvmf_queue *queue, unsigned depth)
 	return nvmf_tcp_req_alloc(nvmf_tcp_conn_of(queue), depth + NVMF_TCP_SLOTS_EXTRA);
 }
 
-static void conn_move(struct nvmf_queue *queue, unsigned reactor)
-{
-	struct nvmf_tcp_conn *conn = nvmf_tcp_conn_of(queue);
-
-	conn->framing.in_capsule_max = config.nvmf_in_capsule_bytes;
-	conn->deadline_us = 0;
-	if (reactor != conn->group->index)
-		conn->move_to = (int)reactor;
-}
-
 const struct nvmf_queue_ops nvmf_tcp_queue_ops = {
 	.name = "tcp",
 	.trtype = NVMF_TRTYPE_TCP,
 	.respond = nvmf_tcp_respond,
 	.connected = conn_connected,
-	.move = conn_move,
+	.move = nvmf_tcp_move,
+	.shift = nvmf_tcp_shift,
 	.close = conn_close,
 	.drain = conn_drain,
 	.each = conn_each,
 };
-
-/* ---- joining a reactor ---- */
-
-/* The connection begins, or goes on, on the calling reactor. */
-static void conn_join(struct nvmf_tcp_conn *conn)
-{
-	struct nvmf_tcp_group *group = conn->group;
-	int rc = stream_attach(conn->stream);
-
-	list_push(&group->conns, &conn->link);
-	if (group->conn_count++ == 0)
-		timer_arm(&group->scan, NVMF_TCP_SCAN_MS * 1000ull);
-	nvmf_queue_enter(&conn->queue);
-	conn->readable = true;
-	conn->tx_blocked = false;
-	nvmf_tcp_ready(conn);
-	list_push(&group->sending, &conn->sending);
-	if (rc)
-		nvmf_tcp_close(conn, "attaching: %s", strerror(-rc));
-}
-
-static void conn_arrive(struct msg *msg)
-{
-	conn_join(container_of(msg, struct nvmf_tcp_conn, move_msg));
-}
-
-/*
- * Nothing is in flight: the host waits for the answer to Connect, which goes along unsent. Bytes
- * that it sent before that answer are out of order.
- */
-void nvmf_tcp_move_now(struct nvmf_tcp_conn *conn)
-{
-	struct nvmf_tcp_group *from = conn->group;
-	unsigned to = (unsigned)conn->move_to;
-	struct nvmf_tcp_fault fault = { .fes = NVME_TCP_FES_SEQUENCE };
-	int rc;
-
-	conn->move_to = -1;
-	if (conn->state != NVMF_TCP_LIVE)
-		return;
-	if (conn->in_len) {
-		nvmf_tcp_fatal(conn, &fault, conn->in, MIN(conn->in_len, 8u));
-		return;
-	}
-	nvmf_tcp_rx_drop(conn);
-	rc = stream_detach(conn->stream);
-	if (rc) {
-		nvmf_tcp_close(conn, "detaching: %s", strerror(-rc));
-		return;
-	}
-	list_del(&conn->ready);
-	list_del(&conn->sending);
-	list_del(&conn->link);
-	if (--from->conn_count == 0)
-		timer_cancel(&from->scan);
-	nvmf_queue_leave(&conn->queue);
-	conn->group = nvmf_tcp_group_at(to);
-	reactor_send(reactor_at(to), &conn->move_msg, conn_arrive);
-}
 
 /* ---- the beginning ---- */
 
@@ -333,7 +275,6 @@ static struct nvmf_tcp_conn *conn_create(struct stream *stream)
 	stream->event = conn_event;
 	stream->owner = conn;
 	conn->state = NVMF_TCP_IC;
-	conn->move_to = -1;
 	conn->framing.in_capsule_max = NVME_TCP_IN_CAPSULE_ADMIN;
 	conn->framing.maxh2cdata = MAX(MIN(config.nvmf_mdts_bytes, BUF_REQUEST_MAX),
 				       NVME_TCP_MAXH2CDATA_MIN);
@@ -341,6 +282,8 @@ static struct nvmf_tcp_conn *conn_create(struct stream *stream)
 	list_init(&conn->ready);
 	list_init(&conn->sending);
 	list_init(&conn->all);
+	list_init(&conn->moving);
+	list_init(&conn->parked);
 	list_init(&conn->grant_wait);
 	list_init(&conn->grant_link);
 	list_init(&conn->rx_wait.link);
@@ -366,8 +309,7 @@ void nvmf_tcp_accept(struct stream_listener *listener, struct stream *stream)
 	conn->queue.port = container_of(listener, struct nvmf_port, listener);
 	list_push(&conns_all, &conn->all);
 	nvmf_target.conn_count++;
-	conn->group = nvmf_tcp_group_at(0);
-	conn_join(conn);
+	nvmf_tcp_join(conn);
 }
 
 void nvmf_tcp_port_forget(struct nvmf_port *port)

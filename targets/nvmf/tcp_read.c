@@ -13,6 +13,7 @@
 #include "targets/nvmf/tcp.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -101,7 +102,8 @@ static enum recv recv_read(struct nvmf_tcp_conn *conn)
 
 static bool recv_may(const struct nvmf_tcp_conn *conn)
 {
-	return conn->state <= NVMF_TCP_LINGER && conn->move_to < 0;
+	return conn->state <= NVMF_TCP_LINGER &&
+	       likely(!conn->move || !nvmf_tcp_move_holds(conn));
 }
 
 /* Takes PDUs until bytes, a slot or memory are missing, or the budget is (NVMF_TCP_STEP_AGAIN). */
@@ -109,7 +111,9 @@ static enum nvmf_tcp_step recv_steps(struct nvmf_tcp_conn *conn, int *work)
 {
 	enum nvmf_tcp_step step = NVMF_TCP_STEP_AGAIN;
 
-	while (conn->state < NVMF_TCP_LINGER && conn->move_to < 0 && *work < RECV_STEPS) {
+	while (conn->state < NVMF_TCP_LINGER && *work < RECV_STEPS) {
+		if (unlikely(conn->move) && nvmf_tcp_move_holds(conn))
+			return NVMF_TCP_STEP_WAIT;
 		step = nvmf_tcp_recv_step(conn);
 		if (step != NVMF_TCP_STEP_AGAIN)
 			break;
@@ -120,6 +124,16 @@ static enum nvmf_tcp_step recv_steps(struct nvmf_tcp_conn *conn, int *work)
 		step = NVMF_TCP_STEP_MORE;
 	}
 	return step;
+}
+
+/* Bytes that were received on the reactor where the connection was before. */
+static void recv_carried(struct nvmf_tcp_conn *conn)
+{
+	memcpy(conn->rx_buf, conn->carry, conn->carry_len);
+	conn->in = conn->rx_buf;
+	conn->in_len = conn->carry_len;
+	free(conn->carry);
+	conn->carry = NULL;
 }
 
 int nvmf_tcp_recv(struct nvmf_tcp_conn *conn)
@@ -137,6 +151,8 @@ int nvmf_tcp_recv(struct nvmf_tcp_conn *conn)
 		}
 		conn->rx_buf = group->rx_free[--group->rx_free_count];
 		conn->in_len = 0;
+		if (unlikely(conn->carry))
+			recv_carried(conn);
 	}
 	step = NVMF_TCP_STEP_MORE;
 	if (conn->in_len || conn->rx >= NVMF_TCP_RX_SLOT)

@@ -184,6 +184,24 @@ static enum nvmf_tcp_step recv_capsule_buf(struct nvmf_tcp_conn *conn, struct nv
 	return NVMF_TCP_STEP_AGAIN;
 }
 
+/* Nothing of TR's data is in its capsule. */
+static inline void cmd_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, bool started)
+{
+	struct nvmf_req *req = &tr->req;
+
+	if (unlikely(!started))
+		nvmf_req_done(req, req->status);
+	else if (req->dir == NVMF_DIR_NONE)
+		nvmf_req_exec(req);
+	else
+		nvmf_tcp_req_go(conn, tr);
+}
+
+void nvmf_tcp_cmd_run(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	cmd_go(conn, tr, nvmf_req_start(&tr->req));
+}
+
 static enum nvmf_tcp_step recv_cmd(struct nvmf_tcp_conn *conn, const uint8_t *header,
 			  enum nvmf_tcp_rx_state *next)
 {
@@ -201,18 +219,16 @@ static enum nvmf_tcp_step recv_cmd(struct nvmf_tcp_conn *conn, const uint8_t *he
 	memcpy(&req->sqe, header + offsetof(struct nvme_tcp_cmd, sqe), sizeof(req->sqe));
 	tr->digest_bad = false;
 	nvmf_tcp_sgl_decode(&conn->framing, &conn->pdu, tr);
+	if (unlikely(conn->move) && nvmf_tcp_move_parks(conn, tr)) {
+		*next = recv_data_begin(conn, 0, 0);
+		return NVMF_TCP_STEP_AGAIN;
+	}
 	started = nvmf_req_start(req);
 	if (started && req->dir == NVMF_DIR_H2C && tr->in_capsule)
 		return recv_capsule_buf(conn, tr, next);
 	/* whatever data the capsule has is not wanted */
-	conn->rx_tr = NULL;
 	*next = recv_data_begin(conn, 0, 0);
-	if (unlikely(!started))
-		nvmf_req_done(req, req->status);
-	else if (req->dir == NVMF_DIR_NONE)
-		nvmf_req_exec(req);
-	else
-		nvmf_tcp_req_go(conn, tr);
+	cmd_go(conn, tr, started);
 	return NVMF_TCP_STEP_AGAIN;
 }
 
