@@ -125,8 +125,13 @@ struct blob {
 	struct volume *volume;          /* blob/volume.h: what serves it; NULL */
 	unsigned open_count;            /* who needs it: its volume, running operations */
 
-	/* load.c, check.c: the page that is wanted next, while its chain is being read */
-	uint32_t wanted, wanted_sequence;
+	/* decode.c, scan.c: where the reading of its chain stands */
+	struct {
+		uint32_t wanted;        /* page that comes next; MD_PAGE_NONE: complete */
+		uint32_t sequence;      /* that it must have */
+		uint8_t seen;           /* kinds of descriptors, once each */
+		uint64_t at;            /* clusters of runs, or extents of the table, that came */
+	} read;
 };
 
 static inline uint32_t blob_root(const struct blob *b)
@@ -147,9 +152,9 @@ static inline bool blob_has_table(const struct blob *b)
 
 /* Data cannot be changed: snapshots, flags that nobody here knows, and damage. */
 bool blob_is_readonly(const struct blob *b);
-/* Nor metadata. */
+/* Nor metadata: unknown flags, damage. A snapshot's can. */
 bool blob_is_md_readonly(const struct blob *b);
-/* A snapshot: has clones, or was made as one (read-only and not a clone by set readonly alone). */
+/* Has clones. */
 bool blob_is_snapshot(const struct blob *b);
 
 /* blob.c: memory only, for loading and creating. In the store's table and list at once; NULL. */

@@ -35,6 +35,7 @@ struct super {
  * contradict each other or the disk; -ENOTSUP: version or md page size. WHY has no object's name.
  */
 int super_decode(const void *page, uint64_t disk_bytes, struct super *out, struct why *why);
+/* PAGE holds zeroes, or what was decoded: bytes without a meaning here stay. */
 void super_encode(const struct super *super, void *page);
 /* The layout of a new store (A2). -EINVAL: cluster size; -ENOSPC: too small for two clusters. */
 int super_layout(uint64_t disk_bytes, uint32_t cluster_bytes, uint32_t block_bytes,
@@ -80,16 +81,18 @@ struct store {
 
 	/* write.c */
 	bool dirty;                     /* clean=0 is on the disk */
-	bool unflushed;                 /* something was written since the last flush */
+	bool unflushed;                 /* something was written since the last flush began */
 	bool failed;                    /* read-only until loaded again */
 	bool tears;                     /* the disk may tear a page: in-place writes go twice */
 	uint32_t slot;                  /* first of the two pages for that, 0: none taken */
-	struct task_lock write_lock;
+	uint8_t *super_page;            /* page 0 as it is on disk */
+	struct task_lock write_lock, flush_lock;
 	struct bits cover;              /* regions of pages whose use is announced on disk */
 
 	/* store.c */
 	unsigned inside;                /* entered */
 	bool alone;
+	unsigned waiting;               /* tasks in store_enter, store_enter_alone */
 	struct event left;              /* somebody left */
 
 	/* percent of clusters in use at which to warn; 0: never */
@@ -246,7 +249,9 @@ int page_zero(struct store *s, uint32_t page);
  * Makes a blob's flags, xattrs and map durable as they are in memory: extent pages that are not on
  * disk yet (extent.page == 0 and something mapped), the chain on fresh pages, the root, then the
  * old chain is cleared and freed. All or nothing. Extent pages that exist are not written:
- * blob_sync_extent(). The blob's lock is held. -ENOSPC: no free page (nothing has changed).
+ * blob_sync_extent(), or, to change several things at once, extent.page = 0 before (the caller
+ * frees the old page after: page_zero, page_free). The blob's lock is held. -ENOSPC: no free page
+ * (nothing has changed, also not in memory).
  */
 int blob_sync(struct blob *b);
 /*
