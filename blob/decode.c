@@ -110,7 +110,8 @@ static int run_get(struct reading *r, uint64_t first, uint64_t count)
 		return why_fail(r->why, -EILSEQ, "more clusters than 32 bits can count");
 	if (first && !cluster_range_good(b->store, first, count))
 		return why_fail(r->why, -EILSEQ, "clusters %" PRIu64 " to %" PRIu64
-				" are not on the disk, or the metadata's", first, first + count - 1);
+				" are not on the disk, or the metadata's", first,
+				first + count - 1);
 	if (runs_room(b, end) < 0)
 		return -ENOMEM;
 	for (uint64_t i = 0; first && i < count; i++) {

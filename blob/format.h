@@ -20,7 +20,7 @@ enum {
 	BS_SIGNATURE_BYTES = 8,
 	BS_TYPE_BYTES = 16,
 	BS_VERSION = 3,
-	BS_VERSION_OLDEST = 1,                  /* with a checksum, which the first tools left out */
+	BS_VERSION_OLDEST = 1,                  /* those of them that have a checksum */
 };
 
 #define BS_SIGNATURE "SPDKBLOB"

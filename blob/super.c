@@ -46,7 +46,8 @@ static bool crc_good(const struct bs_super *raw, bool *torn)
 		return true;
 	*torn = true;
 	other.clean = le32_un_make(!le32_un_get(raw->clean));
-	return le32_un_get(raw->clean) <= 1 && crc32c(&other, MD_CRC_BYTES) == le32_un_get(raw->crc);
+	return le32_un_get(raw->clean) <= 1 &&
+	       crc32c(&other, MD_CRC_BYTES) == le32_un_get(raw->crc);
 }
 
 static void fields_get(const struct bs_super *raw, uint64_t disk_bytes, struct super *out)
