@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "core/base/util.h"
+#include "core/dma.h"
 #include "drivers/remote/remote.h"
 
 static_assert(sizeof(struct nvmf_connect_sqe) == sizeof(struct nvme_sqe), "a queue entry");
 
-int remote_exec(struct remote_queue *q, struct nvme_sqe *sqe, enum remote_dir dir, void *data,
+static int exec(struct remote_queue *q, struct nvme_sqe *sqe, enum remote_dir dir, void *data,
 		uint32_t len, unsigned timeout_ms, struct remote_result *result)
 {
 	struct iovec iov = { .iov_base = data, .iov_len = len };
@@ -34,6 +35,27 @@ int remote_exec(struct remote_queue *q, struct nvme_sqe *sqe, enum remote_dir di
 		*result = (struct remote_result){ .dw0 = req.dw0, .dw1 = req.dw1,
 						  .sqhd = req.sqhd, .status = req.status };
 	return nvme_status_errno(req.status);
+}
+
+int remote_exec(struct remote_queue *q, struct nvme_sqe *sqe, enum remote_dir dir, void *data,
+		uint32_t len, unsigned timeout_ms, struct remote_result *result)
+{
+	void *bounce;
+	int rc;
+
+	if (len == 0 || q->transport->piece_bytes_max == 0)
+		return exec(q, sqe, dir, data, len, timeout_ms, result);
+	/* what a task has is seldom memory that an adapter can reach */
+	bounce = dma_alloc(len, DMA_PAGE_BYTES);
+	if (!bounce)
+		return -ENOMEM;
+	if (dir == REMOTE_OUT)
+		memcpy(bounce, data, len);
+	rc = exec(q, sqe, dir, bounce, len, timeout_ms, result);
+	if (dir == REMOTE_IN && rc == 0)
+		memcpy(data, bounce, len);
+	dma_free(bounce);
+	return rc;
 }
 
 /* ---- Fabrics: base 2.0c 3.3.2 ---- */

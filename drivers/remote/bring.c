@@ -83,10 +83,10 @@ int remote_bring_admin(struct remote_ctrl *c)
 	int rc;
 
 	c->why[0] = '\0';
-	q->in_capsule_max = NVME_TCP_IN_CAPSULE_ADMIN;
+	q->in_capsule_max = q->transport->in_capsule_fabrics;
 	rc = remote_queue_alloc(q, REMOTE_ADMIN_DEPTH - 1);
 	if (rc == 0)
-		rc = remote_conn_open(q);
+		rc = q->transport->open(q);
 	if (rc < 0)
 		return queue_failed(c, q, rc, "connecting");
 	c->cntlid = NVMF_CNTLID_DYNAMIC;
@@ -123,6 +123,8 @@ static void limits_set(struct remote_ctrl *c, const struct nvme_id_ctrl *id)
 	if (capsule > sizeof(struct nvme_sqe) && le16_get(id->icdoff) == 0)
 		c->in_capsule_max = MIN(capsule - sizeof(struct nvme_sqe),
 					(uint64_t)REMOTE_XFER_MAX);
+	if (c->opt.transport->piece_bytes_max)
+		c->xfer_bytes_max = MIN(c->xfer_bytes_max, c->opt.transport->piece_bytes_max);
 	c->ana = (id->cmic & NVME_CMIC_ANA) && (id->anacap & 1);
 	snprintf(c->subnqn, sizeof(c->subnqn), "%.*s", NVME_NQN_TEXT_MAX,
 		 id->subnqn[0] ? id->subnqn : c->opt.nqn);
@@ -196,7 +198,7 @@ static void queue_open_here(void *arg)
 	q->in_capsule_max = c->in_capsule_max;
 	open->rc[r] = remote_queue_alloc(q, open->count);
 	if (open->rc[r] == 0)
-		open->rc[r] = remote_conn_open(q);
+		open->rc[r] = q->transport->open(q);
 	if (open->rc[r] == 0)
 		open->rc[r] = remote_connect_cmd(q, &cntlid);
 	if (open->rc[r] == 0)

@@ -15,8 +15,14 @@ enum {
 	DISK_SUFFIX = 12,               /* of a disk's name: n4294967295 */
 };
 
-static const char *const transports[] = { "tcp", NULL };
+static const struct remote_transport *const transports[] = { &remote_tcp, &remote_rdma };
+const char *const remote_transport_names[] = { "tcp", "rdma", NULL };
 static const char *const policies[] = { "round-robin", "queue-depth", NULL };
+
+const struct remote_transport *remote_transport_given(struct cmd_ctx *ctx)
+{
+	return transports[cmd_u64(ctx, "transport", 0)];
+}
 
 /* ---- attach, detach ---- */
 
@@ -26,6 +32,7 @@ static int attach(struct cmd_ctx *ctx)
 	const char *hostnqn = cmd_str(ctx, "hostnqn");
 	struct remote_options opt = {
 		.addr = *cmd_addr(ctx, "address"),
+		.transport = remote_transport_given(ctx),
 		.hostnqn_given = hostnqn,
 		.hdgst = cmd_u64(ctx, "hdgst", 0),
 		.ddgst = cmd_u64(ctx, "ddgst", 0),
@@ -42,6 +49,9 @@ static int attach(struct cmd_ctx *ctx)
 	if (strlen(name) >= REMOTE_NAME_BYTES || strpbrk(name, "/:"))
 		return cmd_fail(ctx, -EINVAL, "remote %s: no such name for a controller; use at "
 				"most %d letters, digits, - _ .", name, REMOTE_NAME_BYTES - 1);
+	if ((opt.hdgst || opt.ddgst) && opt.transport != &remote_tcp)
+		return cmd_fail(ctx, -EINVAL, "remote %s: digests are TCP's; leave hdgst and ddgst "
+				"out with transport=%s", name, opt.transport->name);
 	if (!hostnqn)
 		hostnqn = remote_hostnqn();
 	opt.addr.port = cmd_u64(ctx, "port", NVMF_PORT);
@@ -103,6 +113,7 @@ static int list(struct cmd_ctx *ctx)
 		cmd_row(ctx);
 		cmd_col(ctx, "name", "%s", c->opt.name);
 		cmd_col(ctx, "state", "%s", remote_ctrl_state_name(c));
+		cmd_col(ctx, "transport", "%s", c->opt.transport->name);
 		cmd_col(ctx, "address", "%s", addr);
 		cmd_col(ctx, "nqn", "%s", c->opt.nqn);
 		cmd_col_u64(ctx, "queues", c->queue_live);
@@ -213,8 +224,8 @@ void remote_config(struct config_out *out)
 			  RECONNECT_US);
 		time_word(loss, sizeof(loss), "loss-timeout", o->loss_us, LOSS_US);
 		time_word(fail, sizeof(fail), "fast-fail", o->fast_fail_us, 0);
-		config_line(out, "disk attach remote %s transport=tcp address=%s%s nqn=%s%s%s%s%s"
-			    "%s%s%s%s%s%s", o->name, addr, port, o->nqn,
+		config_line(out, "disk attach remote %s transport=%s address=%s%s nqn=%s%s%s%s"
+			    "%s%s%s%s%s%s%s", o->name, o->transport->name, addr, port, o->nqn,
 			    o->hostnqn_given ? " hostnqn=" : "",
 			    o->hostnqn_given ? o->hostnqn : "", o->hdgst ? " hdgst" : "",
 			    o->ddgst ? " ddgst" : "", queues, depth, reconnect, loss, fail,
@@ -236,7 +247,7 @@ static const struct cmd_arg attach_args[] = {
 	{ .name = "name", .type = CMD_NAME, .required = true,
 	  .help = "name for it; its disks are NAMEn1, NAMEn2, …" },
 	{ .name = "transport", .type = CMD_CHOICE, .keyed = true, .required = true,
-	  .choices = transports, .help = "how it is reached" },
+	  .choices = remote_transport_names, .help = "how it is reached" },
 	{ .name = "address", .type = CMD_ADDR, .keyed = true, .required = true,
 	  .help = "IP address of the target" },
 	{ .name = "port", .type = CMD_U64, .keyed = true, .min = 1, .max = 65535,
@@ -277,6 +288,8 @@ static const struct cmd_arg show_args[] = {
 static const struct cmd_arg discover_args[] = {
 	{ .name = "address", .type = CMD_ADDR, .required = true,
 	  .help = "IP address of the target" },
+	{ .name = "transport", .type = CMD_CHOICE, .keyed = true,
+	  .choices = remote_transport_names, .help = "tcp when left out" },
 	{ .name = "port", .type = CMD_U64, .keyed = true, .min = 1, .max = 65535,
 	  .help = "4420 when left out" },
 	{ .name = "hostnqn", .type = CMD_NAME, .keyed = true,

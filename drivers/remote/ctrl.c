@@ -348,6 +348,7 @@ static struct remote_queue *queue_create(struct remote_ctrl *c, unsigned qid, un
 	if (!q)
 		return NULL;
 	q->ctrl = c;
+	q->transport = c->opt.transport;
 	q->qid = qid;
 	q->reactor = reactor;
 	return q;

@@ -122,7 +122,11 @@ static int log_rows(struct cmd_ctx *ctx, struct remote_ctrl *c)
 
 int remote_cmd_discover(struct cmd_ctx *ctx)
 {
-	struct remote_options opt = { .name = "discover", .addr = *cmd_addr(ctx, "address") };
+	struct remote_options opt = {
+		.name = "discover",
+		.addr = *cmd_addr(ctx, "address"),
+		.transport = remote_transport_given(ctx),
+	};
 	const char *hostnqn = cmd_str(ctx, "hostnqn");
 	char addr[ADDR_TEXT_BYTES];
 	struct remote_ctrl *c;

@@ -206,7 +206,7 @@ static void bdev_fill(struct remote_disk *d, const struct remote_ctrl *c, uint32
 	b->unmap_zeroes = info->unmap_zeroes;
 	b->limits.xfer_bytes_max = MIN(c->xfer_bytes_max, (uint64_t)NLB_MAX * b->block_bytes);
 	b->limits.write_zeroes_blocks_max = b->limits.xfer_bytes_max / b->block_bytes;
-	b->limits.iov_count_max = REMOTE_IOV_MAX;
+	b->limits.iov_count_max = c->opt.transport->piece_bytes_max ? 1 : REMOTE_IOV_MAX;
 	b->optimal_blocks = info->optimal_blocks;
 	b->atomic_blocks = info->atomic_blocks;
 	b->uuid = info->uuid;
@@ -289,6 +289,8 @@ static const char *unfit(const struct remote_disk *d, const struct remote_ctrl *
 		return "it has another format there";
 	if (d->bdev.limits.xfer_bytes_max > c->xfer_bytes_max)
 		return "that controller takes smaller transfers only";
+	if (c->opt.transport->piece_bytes_max && d->bdev.limits.iov_count_max != 1)
+		return "its transport wants data in one piece; attach that path first";
 	if (d->bdev.ops_supported & ~ops_of(c))
 		return "that controller offers fewer commands";
 	return NULL;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "core/base/util.h"
-#include "drivers/remote/remote.h"
+#include "drivers/remote/tcp.h"
 
 static struct remote_lane lanes[REACTOR_MAX];
 

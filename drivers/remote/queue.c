@@ -99,10 +99,10 @@ static void scan_later(struct remote_queue *q)
 				(uint64_t)SCAN_MAX_US));
 }
 
-/* Fabrics commands have their data inside on every queue: transport 1.0 3.3.1. */
+/* Fabrics commands have the same on every queue: TCP transport 1.0 3.3.1. */
 static uint32_t in_capsule_max(const struct remote_queue *q, const struct nvme_sqe *sqe)
 {
-	return unlikely(sqe->opc == NVME_ADM_FABRICS) ? (uint32_t)NVME_TCP_IN_CAPSULE_ADMIN
+	return unlikely(sqe->opc == NVME_ADM_FABRICS) ? q->transport->in_capsule_fabrics
 						      : q->in_capsule_max;
 }
 
@@ -121,7 +121,7 @@ static void slot_post(struct remote_queue *q, struct remote_slot *slot, struct n
 		q->large_reads++;
 	q->commands++;
 	trace(TRACE_NVME_POST, q->qid, slot->cid);
-	remote_tx_command(q, slot, sqe);
+	q->transport->post(q, slot, sqe);
 	if (unlikely(!timer_armed(&q->scan)))
 		scan_later(q);
 }
@@ -146,7 +146,7 @@ static void io_post(struct remote_queue *q, struct io *io)
 
 static bool has_room(struct remote_queue *q)
 {
-	return q->free_count > 0 && remote_tx_room(q, REMOTE_IOV_MAX);
+	return q->free_count > 0 && q->transport->room(q);
 }
 
 void remote_queue_submit(struct remote_queue *q, struct io *io)
@@ -218,10 +218,30 @@ void remote_slot_answered(struct remote_queue *q, struct remote_slot *slot)
 	trace(TRACE_NVME_REAP, q->qid, slot->cid);
 	slot->state = REMOTE_SLOT_DONE;
 	slot->r2t_count = 0;
-	if (likely(slot->tx_end <= q->stream->released))
+	if (likely(slot->tx_end <= *q->released))
 		remote_slot_finish(q, slot);
 	else if (!list_linked(&slot->link))
 		list_push(&q->pending, &slot->link);
+}
+
+void remote_slots_release(struct remote_queue *q)
+{
+	struct remote_slot *slot;
+	struct list list;
+
+	list_init(&list);
+	list_splice(&list, &q->pending);
+	while ((slot = list_pop_entry(&list, struct remote_slot, link))) {
+		if (slot->tx_end <= *q->released)
+			remote_slot_finish(q, slot);
+		else
+			list_push(&q->pending, &slot->link);
+	}
+}
+
+void remote_queue_limit(struct remote_queue *q, unsigned count)
+{
+	q->free_count = MIN(q->free_count, count);
 }
 
 void remote_queue_lost(struct remote_queue *q)

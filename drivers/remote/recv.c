@@ -15,7 +15,7 @@
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
-#include "drivers/remote/remote.h"
+#include "drivers/remote/tcp.h"
 
 enum {
 	RECV_READS = 4,                 /* readv calls of one visit */

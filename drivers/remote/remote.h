@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host side of NVMe over Fabrics, over TCP: namespaces of remote controllers as disks. What the
- * files of this folder show each other, and at the end the module.
+ * The host side of NVMe over Fabrics, over TCP and RDMA: namespaces of remote controllers as disks.
+ * What the files of this folder show each other, and at the end the module.
  *
  * A controller (struct remote_ctrl) lives on reactor 0, where its keeper, one task, connects it,
  * keeps it alive, connects it again, and ends it. Its I/O queues (struct remote_queue), each a
@@ -9,7 +9,8 @@
  * has one or more paths (struct remote_path), each through another controller. The data path sees
  * copies of the paths in its channel (struct remote_route), which the keepers publish.
  *
- * Specifications: NVMe base 2.0c, NVM command set 1.0c, NVMe/TCP transport 1.0c.
+ * Specifications: NVMe base 2.0c, NVM command set 1.0c, NVMe/TCP transport 1.0c, NVMe/RDMA
+ * transport 1.0b.
  */
 #ifndef REMOTE_REMOTE_H
 #define REMOTE_REMOTE_H
@@ -32,6 +33,7 @@
 #include "core/task.h"
 #include "drivers/nvme/decode.h"
 #include "drivers/remote/pdu.h"
+#include "drivers/remote/transport.h"
 
 struct remote_ctrl;
 struct remote_disk;
@@ -51,7 +53,8 @@ enum {
 	REMOTE_RX_BYTES = 64 * 1024,    /* a reactor's receive buffer */
 	REMOTE_TRIES_MAX = 8,           /* of one io */
 	REMOTE_RETRY_MS = 100,
-	REMOTE_CONNECT_MS = 5000,       /* for each of: TCP, ICResp, an answer while connecting */
+	/* for each of: a connection, ICResp, an answer while connecting */
+	REMOTE_CONNECT_MS = 5000,
 	REMOTE_KATO_MS = 5000,
 	REMOTE_TERM_MS = 1000,          /* for the target to take our H2CTermReq */
 	REMOTE_BACKOFF_MAX_US = 10 * 1000 * 1000,
@@ -65,7 +68,7 @@ enum remote_dir { REMOTE_NONE, REMOTE_IN, REMOTE_OUT };
 enum remote_slot_state {
 	REMOTE_SLOT_FREE,
 	REMOTE_SLOT_BUSY,
-	REMOTE_SLOT_DONE,               /* answered, but the stream still holds its memory */
+	REMOTE_SLOT_DONE,               /* answered, but the transport still holds its memory */
 };
 
 /* A command that a task waits for; on the reactor of its queue. */
@@ -94,7 +97,7 @@ struct remote_slot {
 	bool in_capsule, last, digest_bad;
 	uint8_t r2t_head, r2t_count;
 	struct nvme_cqe cqe;
-	uint64_t tx_end;                /* the stream has let go of it when it released this many */
+	uint64_t tx_end;                /* its memory is free when *queue->released is this many */
 	uint64_t posted_us;
 	struct list link;               /* queue->pending */
 	struct {
@@ -108,11 +111,11 @@ struct remote_slot {
 };
 
 enum remote_queue_state {
-	REMOTE_QUEUE_DOWN,              /* no stream, no commands */
-	REMOTE_QUEUE_IC,                /* ICResp is awaited */
+	REMOTE_QUEUE_DOWN,              /* no connection, no commands */
+	REMOTE_QUEUE_IC,                /* it is being connected; TCP: ICResp is awaited */
 	REMOTE_QUEUE_UP,                /* commands of tasks; live: io too */
 	REMOTE_QUEUE_TERM,              /* H2CTermReq goes out; what comes in is dropped */
-	REMOTE_QUEUE_CLOSING,           /* until the stream says CLOSED */
+	REMOTE_QUEUE_CLOSING,           /* until the transport says that it is down */
 };
 
 enum remote_rx_state { REMOTE_RX_HEADER, REMOTE_RX_DATA, REMOTE_RX_DIGEST };
@@ -137,8 +140,12 @@ struct remote_queue {
 	struct remote_slot *slots;
 	uint8_t *headers;               /* header_bytes for each slot */
 	uint16_t *free;                 /* ring of slot indexes: oldest first */
-	struct stream *stream;
-	uint64_t tx_queued;             /* bytes since the stream began */
+	const struct remote_transport *transport;
+	struct stream *stream;          /* TCP's */
+	struct remote_rdma *rdma;       /* RDMA's */
+	/* memory that was handed over and is free again: bytes of the stream, or sends */
+	uint64_t tx_queued;
+	const uint64_t *released;
 	struct remote_lane *lane;
 	struct list ready, sending;     /* the lane's */
 	struct list waiting;            /* io without a slot, in order */
@@ -182,31 +189,14 @@ struct remote_slot *remote_slot_find(struct remote_queue *q, uint16_t cid);
 /* The target has answered SLOT, in slot->cqe: gives the command back when its memory is free. */
 void remote_slot_answered(struct remote_queue *q, struct remote_slot *slot);
 void remote_slot_finish(struct remote_queue *q, struct remote_slot *slot);
-/* The stream is gone: every command is lost. */
+/* Finishes the answered ones whose memory is free now. */
+void remote_slots_release(struct remote_queue *q);
+/* No more than COUNT commands at a time; before the first. */
+void remote_queue_limit(struct remote_queue *q, unsigned count);
+/* The connection is gone: every command is lost. */
 void remote_queue_lost(struct remote_queue *q);
 /* Looks for commands without an answer. */
 void remote_queue_scan(struct remote_queue *q);
-
-/* ---- send.c ---- */
-
-/* Room for a PDU with COUNT elements of data. */
-bool remote_tx_room(struct remote_queue *q, unsigned count);
-/* The command of SLOT, whose data goes along when it is in_capsule. There is room. */
-void remote_tx_command(struct remote_queue *q, struct remote_slot *slot, struct nvme_sqe *sqe);
-/* Bytes were released, or there is room: goes on with what is pending. */
-void remote_tx_pending(struct remote_queue *q);
-/* Sends data that R2Ts have asked for, as far as possible. */
-void remote_tx_data(struct remote_queue *q, struct remote_slot *slot);
-void remote_tx_ic_req(struct remote_queue *q);
-void remote_tx_term(struct remote_queue *q, const struct remote_fault *fault,
-		    const uint8_t *header, size_t len);
-/* One writev; work done. */
-int remote_tx_step(struct remote_queue *q);
-
-/* ---- recv.c ---- */
-
-/* Receives within a budget; work done. */
-int remote_recv(struct remote_queue *q);
 
 /* ---- lane.c: a reactor's share ---- */
 
@@ -225,16 +215,18 @@ void remote_lanes_fini(void);
 
 /* ---- conn.c: the life of a connection; on the queue's reactor ---- */
 
-/* In a task: TCP, ICReq, ICResp. -errno, q->why. */
-int remote_conn_open(struct remote_queue *q);
 /* In a task: closes, waits until it is down. No effect when it is. */
 void remote_conn_close(struct remote_queue *q, const char *why);
 /* It cannot go on: says why, closes, and asks the keeper for a new start. */
 __attribute__((format(printf, 2, 3)))
 void remote_conn_fail(struct remote_queue *q, const char *fmt, ...);
-/* The target broke the rules: H2CTermReq, if there is one for it, then remote_conn_fail. */
-void remote_conn_fault(struct remote_queue *q, const struct remote_fault *fault,
-		       const uint8_t *header, size_t len);
+/* For transports: before a connection; when it is gone; and, in a task, until it is. */
+void remote_conn_reset(struct remote_queue *q);
+void remote_conn_down(struct remote_queue *q);
+void remote_conn_down_wait(struct remote_queue *q);
+/* The reason of an end, which the log has too when the controller was live. */
+__attribute__((format(printf, 2, 3)))
+void remote_conn_why(struct remote_queue *q, const char *fmt, ...);
 
 /* ---- admin.c: commands of tasks ---- */
 
@@ -283,6 +275,7 @@ enum remote_policy { REMOTE_ROUND_ROBIN, REMOTE_QUEUE_DEPTH };
 struct remote_options {
 	char name[REMOTE_NAME_BYTES];
 	struct net_addr addr;
+	const struct remote_transport *transport;
 	char nqn[NVME_NQN_BYTES], hostnqn[NVME_NQN_BYTES];
 	bool hostnqn_given;
 	bool hdgst, ddgst;
@@ -469,6 +462,12 @@ unsigned remote_disk_paths(const struct remote_disk *d);
 int remote_scan(struct remote_ctrl *c);
 /* Reads the ANA log page into c->paths. */
 int remote_scan_ana(struct remote_ctrl *c);
+
+/* ---- cmd.c ---- */
+
+extern const char *const remote_transport_names[];
+/* The argument transport; TCP when it is left out. */
+const struct remote_transport *remote_transport_given(struct cmd_ctx *ctx);
 
 /* ---- discover.c ---- */
 

@@ -12,7 +12,7 @@
 
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
-#include "drivers/remote/remote.h"
+#include "drivers/remote/tcp.h"
 
 enum { TX_EXTRA_IOVS = 3 };             /* header, pad, digest */
 
@@ -165,7 +165,7 @@ static void tx_h2c(struct remote_queue *q, struct remote_slot *slot)
 
 void remote_tx_data(struct remote_queue *q, struct remote_slot *slot)
 {
-	if (slot->r2t_count && slot->tx_end <= q->stream->released &&
+	if (slot->r2t_count && slot->tx_end <= *q->released &&
 	    remote_tx_room(q, REMOTE_IOV_MAX))
 		tx_h2c(q, slot);
 	if (slot->r2t_count && !list_linked(&slot->link))
@@ -182,7 +182,7 @@ void remote_tx_pending(struct remote_queue *q)
 	while ((slot = list_pop_entry(&list, struct remote_slot, link))) {
 		if (slot->state == REMOTE_SLOT_BUSY)
 			remote_tx_data(q, slot);
-		else if (slot->tx_end <= q->stream->released)
+		else if (slot->tx_end <= *q->released)
 			remote_slot_finish(q, slot);
 		else
 			list_push(&q->pending, &slot->link);

@@ -14,6 +14,7 @@
 struct remote_options far_options(void)
 {
 	struct remote_options opt = {
+		.transport = &remote_tcp,
 		.name = "far", .nqn = FAR_NQN, .hostnqn = "nqn.2026-01.io.karst.test:us",
 		.reconnect_us = 100 * 1000, .loss_us = 600 * 1000 * 1000,
 	};
