@@ -22,7 +22,13 @@
 #include "drivers/remote/rdma.h"
 #include "drivers/remote/remote.h"
 
-enum { FLUSH_US = 2 * 1000 * 1000, READS_MAX = 128, PARTS_MIN = 2 };
+enum {
+	/* the fabric repeats a request that was lost after 4.3 s */
+	CONNECT_US = 10 * 1000 * 1000,
+	FLUSH_US = 2 * 1000 * 1000,
+	READS_MAX = 128,
+	PARTS_MIN = 2,
+};
 
 /* ---- the end ---- */
 
@@ -114,18 +120,19 @@ static const char *reject_text(unsigned status)
 
 static void rdma_failed(struct remote_queue *q, const struct rnic_event *event)
 {
-	struct nvme_rdma_reject reject;
+	struct nvme_rdma_reject reject = { 0 };
 
 	if (event->error != -ECONNREFUSED) {
 		remote_conn_fail(q, "no connection: %s", strerror(-event->error));
 		return;
 	}
-	if (event->private_len < sizeof(reject)) {
-		remote_conn_fail(q, "no connection: nobody listens there, or it refuses (%u)",
+	/* without one, the fabric itself says no; it pads with zeroes */
+	memcpy(&reject, event->private, MIN(event->private_len, sizeof(reject)));
+	if (le16_get(reject.sts) == 0) {
+		remote_conn_fail(q, "no connection: nobody listens there (reason %u)",
 				 event->reason);
 		return;
 	}
-	memcpy(&reject, event->private, sizeof(reject));
 	remote_conn_fail(q, "the target rejects the connection: %s (%u)",
 			 reject_text(le16_get(reject.sts)), le16_get(reject.sts));
 }
@@ -237,7 +244,7 @@ static void wait_while_ic(struct remote_rdma *r, bool for_route)
 
 	while (q->state == REMOTE_QUEUE_IC && !(for_route && r->routed)) {
 		event_clear(&q->changed);
-		if (task_wait_timeout(&q->changed, REMOTE_CONNECT_MS * 1000ull) < 0)
+		if (task_wait_timeout(&q->changed, CONNECT_US) < 0)
 			remote_conn_fail(q, "no connection: %s", strerror(ETIMEDOUT));
 	}
 }
@@ -251,7 +258,7 @@ static int rdma_start(struct remote_queue *q)
 		r->q = q;
 		timer_setup(&r->flush, flush_due);
 		list_init(&r->link);
-		r->conn = rnic_resolve(&q->ctrl->opt.addr, NULL, REMOTE_CONNECT_MS * 1000ull,
+		r->conn = rnic_resolve(&q->ctrl->opt.addr, NULL, CONNECT_US,
 				       rdma_event, r);
 		if (r->conn)
 			q->rdma = r;

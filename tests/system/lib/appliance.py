@@ -118,7 +118,8 @@ class Appliance:
         """What `COMMAND | json` prints."""
         mark = self.console.mark()
         self.console.send(f"{command} | json\r")
-        text = self.console.expect(r'^(\{"(?:ok|rows)".*\})\r?\n', timeout_s, since=mark).group(1)
+        # a bar may have been drawn, and wiped, before it
+        text = self.console.expect(r'(?:^|\r)(\{"(?:ok|rows)".*\})\r?\n', timeout_s, since=mark).group(1)
         self.console.expect(PROMPT, timeout_s)
         return json.loads(text.encode("latin-1").decode("utf-8"))
 
