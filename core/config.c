@@ -26,6 +26,8 @@
 #define CONFIG_NVMF_IN_CAPSULE_BYTES 4096
 #define CONFIG_NVMF_SUBSYSTEMS_MAX 1
 #define CONFIG_NVMF_NAMESPACES_MAX 1
+#define CONFIG_NVMF_ANA_GROUPS_MAX 1
+#define CONFIG_NVMF_READY_TIMEOUT_MS 15000
 #define CONFIG_NVMF_CONTROLLERS_MAX 1
 #define CONFIG_NVMF_CONNECTIONS_MAX 2
 #define CONFIG_NVMF_CONNECT_TIMEOUT_MS 10000
@@ -48,6 +50,8 @@ const struct karst_config config = {
 	.nvmf_in_capsule_bytes = CONFIG_NVMF_IN_CAPSULE_BYTES,
 	.nvmf_subsystems_max = CONFIG_NVMF_SUBSYSTEMS_MAX,
 	.nvmf_namespaces_max = CONFIG_NVMF_NAMESPACES_MAX,
+	.nvmf_ana_groups_max = CONFIG_NVMF_ANA_GROUPS_MAX,
+	.nvmf_ready_timeout_ms = CONFIG_NVMF_READY_TIMEOUT_MS,
 	.nvmf_controllers_max = CONFIG_NVMF_CONTROLLERS_MAX,
 	.nvmf_connections_max = CONFIG_NVMF_CONNECTIONS_MAX,
 	.nvmf_connect_timeout_ms = CONFIG_NVMF_CONNECT_TIMEOUT_MS,

@@ -25,6 +25,8 @@ struct karst_config {
 	uint32_t nvmf_mdts_bytes;       /* largest transfer */
 	uint32_t nvmf_in_capsule_bytes; /* I/O command capsule data */
 	uint32_t nvmf_subsystems_max, nvmf_namespaces_max;
+	uint32_t nvmf_ana_groups_max;   /* of a subsystem */
+	uint32_t nvmf_ready_timeout_ms; /* CAP.TO: CSTS.RDY follows CC.EN within this */
 	uint32_t nvmf_controllers_max, nvmf_connections_max;
 	/* from accept to Connect done; also a PDU once begun */
 	uint32_t nvmf_connect_timeout_ms;

@@ -76,6 +76,7 @@ static inline uint8_t nvme_cap_crms(uint64_t cap) { return cap >> NVME_CAP_CRMS_
 enum nvme_cc {
 	NVME_CC_EN = 1 << 0,
 	NVME_CC_CSS_SHIFT = 4,          /* 3 bits: 0 NVM, 6 all supported, 7 admin only */
+	NVME_CC_CSS_ALL = 6,
 	NVME_CC_MPS_SHIFT = 7,          /* 4 bits */
 	NVME_CC_AMS_SHIFT = 11,         /* 3 bits */
 	NVME_CC_SHN_SHIFT = 14,         /* 2 bits, enum nvme_shn */

@@ -110,6 +110,15 @@ enum nvme_sgls {
 	NVME_SGLS_TRANSPORT = 1 << 21,          /* Transport SGL Data Block */
 };
 
+enum nvme_anacap {
+	NVME_ANACAP_OPTIMIZED = 1 << 0,
+	NVME_ANACAP_NON_OPTIMIZED = 1 << 1,
+	NVME_ANACAP_INACCESSIBLE = 1 << 2,
+	NVME_ANACAP_PERSISTENT_LOSS = 1 << 3,
+	NVME_ANACAP_CHANGE = 1 << 4,
+	NVME_ANACAP_FIXED_GROUP = 1 << 6,       /* ANAGRPID stays while a namespace is attached */
+};
+
 enum nvme_fcatt { NVME_FCATT_DYNAMIC = 0, NVME_FCATT_STATIC = 1 };
 enum nvme_ofcs { NVME_OFCS_DISCONNECT = 1 << 0 };
 

@@ -127,6 +127,14 @@ struct nvme_log_ana {
 };
 static_assert(sizeof(struct nvme_log_ana) == 16, "ANA log page");
 
+enum nvme_ana_state {
+	NVME_ANA_OPTIMIZED = 0x1,
+	NVME_ANA_NON_OPTIMIZED = 0x2,
+	NVME_ANA_INACCESSIBLE = 0x3,
+	NVME_ANA_PERSISTENT_LOSS = 0x4,
+	NVME_ANA_CHANGE = 0xf,
+};
+
 struct nvme_log_ana_group {
 	le32 grpid;
 	le32 nnsids;

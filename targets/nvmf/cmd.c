@@ -4,11 +4,18 @@
 
 #include "core/cmd.h"
 #include "core/spec/nvmf.h"
+#include "targets/nvmf/ana.h"
 #include "targets/nvmf/module.h"
 
 #define ARG_NQN { \
 	"NQN", CMD_NAME, .required = true, .help = "name of the subsystem", \
 	.complete = nvmf_complete_subsystem, \
+}
+#define ARG_NSID { \
+	"NSID", CMD_U64, .required = true, .help = "namespace identifier", .min = 1, .max = 1024, \
+}
+#define ARG_GROUP { \
+	"GROUP", CMD_U64, .required = true, .help = "number of the group", .min = 1, .max = 256, \
 }
 #define ARG_SESSION { \
 	"SESSION", CMD_NAME, .required = true, .help = "session, as in session list", \
@@ -20,6 +27,10 @@ static const struct cmd_arg subsystem_create_args[] = {
 	{ "serial", CMD_TEXT, .keyed = true, .help = "serial number that hosts see" },
 	{ "model", CMD_TEXT, .keyed = true, .help = "model that hosts see" },
 	{ "allow-any", CMD_FLAG, .help = "any host may connect" },
+	{ "cntlid-min", CMD_U64, .keyed = true, .help = "lowest controller identifier; 1",
+	  .min = 1, .max = NVME_CNTLID_MAX },
+	{ "cntlid-max", CMD_U64, .keyed = true, .help = "highest controller identifier; 65519",
+	  .min = 1, .max = NVME_CNTLID_MAX },
 	{ 0 },
 };
 
@@ -39,19 +50,34 @@ static const struct cmd_arg namespace_add_args[] = {
 	  .min = 1, .max = 1024 },
 	{ "uuid", CMD_UUID, .keyed = true, .help = "UUID that hosts see; the disk's" },
 	{ "nguid", CMD_UUID, .keyed = true, .help = "NGUID that hosts see; the disk's" },
+	{ "ana-group", CMD_U64, .keyed = true, .help = "group of paths, see ana list; 1",
+	  .min = 1, .max = 256 },
+	{ "private", CMD_FLAG, .help = "only hosts that it is granted to see it" },
 	{ 0 },
 };
 
-static const struct cmd_arg namespace_remove_args[] = {
+static const struct cmd_arg namespace_args[] = { ARG_NQN, ARG_NSID, { 0 } };
+
+static const struct cmd_arg namespace_host_args[] = {
 	ARG_NQN,
-	{ "NSID", CMD_U64, .required = true, .help = "namespace identifier", .min = 1,
-	  .max = 1024 },
+	ARG_NSID,
+	{ "HOSTNQN", CMD_NAME, .required = true, .help = "name of the host" },
 	{ 0 },
 };
+
+static const struct cmd_arg ana_create_args[] = {
+	ARG_NQN,
+	ARG_GROUP,
+	{ "state", CMD_CHOICE, .keyed = true, .help = "state of its paths; optimized",
+	  .choices = nvmf_ana_names },
+	{ 0 },
+};
+
+static const struct cmd_arg ana_delete_args[] = { ARG_NQN, ARG_GROUP, { 0 } };
 
 static const struct cmd_arg host_args[] = {
 	ARG_NQN,
-	{ "HOSTNQN", CMD_NAME, .required = true, .help = "name of the host" },
+	{ "HOSTNQN", CMD_NAME, .required = true, .help = "name of the host, or any" },
 	{ 0 },
 };
 
@@ -65,6 +91,18 @@ static const struct cmd_arg listener_args[] = {
 	{ "address", CMD_ADDR, .keyed = true, .required = true,
 	  .help = "own address; 0.0.0.0 or :: for all" },
 	{ "port", CMD_U64, .keyed = true, .help = "TCP port; 4420", .min = 1, .max = 65535 },
+	{ 0 },
+};
+
+static const struct cmd_arg ana_set_args[] = {
+	ARG_NQN,
+	ARG_GROUP,
+	{ "state", CMD_CHOICE, .keyed = true, .required = true, .help = "state of its paths",
+	  .choices = nvmf_ana_names },
+	{ "transport", CMD_CHOICE, .keyed = true, .help = "of the listener; tcp",
+	  .choices = transports },
+	{ "address", CMD_ADDR, .keyed = true, .help = "of the listener; all listeners" },
+	{ "port", CMD_U64, .keyed = true, .help = "of the listener; 4420", .min = 1, .max = 65535 },
 	{ 0 },
 };
 
@@ -92,9 +130,21 @@ const struct cmd nvmf_cmds[] = {
 	{ "subsystem", "show", "Show a subsystem", subsystem_args, nvmf_cmd_subsystem_show },
 	{ "namespace", "add", "Serve a disk as a namespace", namespace_add_args,
 	  nvmf_cmd_namespace_add },
-	{ "namespace", "remove", "Take a namespace away", namespace_remove_args,
+	{ "namespace", "remove", "Take a namespace away", namespace_args,
 	  nvmf_cmd_namespace_remove },
+	{ "namespace", "grant", "Let a host see a private namespace", namespace_host_args,
+	  nvmf_cmd_namespace_grant },
+	{ "namespace", "revoke", "Hide a private namespace from a host", namespace_host_args,
+	  nvmf_cmd_namespace_revoke },
 	{ "namespace", "list", "List the namespaces", NULL, nvmf_cmd_namespace_list },
+	{ "namespace", "show", "List the hosts that see a namespace", namespace_args,
+	  nvmf_cmd_namespace_show },
+	{ "ana", "create", "Make a group of namespaces with paths of their own", ana_create_args,
+	  nvmf_cmd_ana_create },
+	{ "ana", "delete", "Delete a group", ana_delete_args, nvmf_cmd_ana_delete },
+	{ "ana", "set", "Change the state of a group's paths, everywhere or at one listener",
+	  ana_set_args, nvmf_cmd_ana_set },
+	{ "ana", "list", "List the groups and their states", NULL, nvmf_cmd_ana_list },
 	{ "listener", "add", "Offer a subsystem on an address", listener_args,
 	  nvmf_cmd_listener_add },
 	{ "listener", "remove", "Offer it there no more", listener_args,

@@ -5,6 +5,7 @@
 
 struct cmd_complete;
 struct cmd_ctx;
+struct nvmf_listener;
 struct nvmf_subsystem;
 
 /* cmd_subsystem.c */
@@ -25,8 +26,19 @@ int nvmf_cmd_host_list(struct cmd_ctx *ctx);
 int nvmf_cmd_namespace_add(struct cmd_ctx *ctx);
 int nvmf_cmd_namespace_remove(struct cmd_ctx *ctx);
 int nvmf_cmd_namespace_list(struct cmd_ctx *ctx);
+int nvmf_cmd_namespace_show(struct cmd_ctx *ctx);
+int nvmf_cmd_namespace_grant(struct cmd_ctx *ctx);
+int nvmf_cmd_namespace_revoke(struct cmd_ctx *ctx);
+
+/* cmd_ana.c */
+int nvmf_cmd_ana_create(struct cmd_ctx *ctx);
+int nvmf_cmd_ana_delete(struct cmd_ctx *ctx);
+int nvmf_cmd_ana_set(struct cmd_ctx *ctx);
+int nvmf_cmd_ana_list(struct cmd_ctx *ctx);
 
 /* cmd_listener.c */
+/* The one that transport, address and port name; NULL after an error message. */
+struct nvmf_listener *nvmf_cmd_listener(struct cmd_ctx *ctx, struct nvmf_subsystem *subsys);
 int nvmf_cmd_listener_add(struct cmd_ctx *ctx);
 int nvmf_cmd_listener_remove(struct cmd_ctx *ctx);
 int nvmf_cmd_listener_list(struct cmd_ctx *ctx);

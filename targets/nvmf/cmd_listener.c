@@ -10,7 +10,7 @@
 /* NULL after an error message. */
 static struct nvmf_transport *listener_transport(struct cmd_ctx *ctx)
 {
-	const char *name = cmd_str(ctx, "transport");
+	const char *given = cmd_str(ctx, "transport"), *name = given ? given : "tcp";
 	struct nvmf_transport *transport = nvmf_transport_find(name);
 
 	if (!transport)
@@ -25,6 +25,24 @@ static struct net_addr listener_addr(struct cmd_ctx *ctx)
 
 	addr.port = (uint16_t)cmd_u64(ctx, "port", NVMF_PORT);
 	return addr;
+}
+
+struct nvmf_listener *nvmf_cmd_listener(struct cmd_ctx *ctx, struct nvmf_subsystem *subsys)
+{
+	struct nvmf_transport *transport = listener_transport(ctx);
+	struct nvmf_listener *listener;
+	char text[ADDR_TEXT_BYTES];
+	struct net_addr addr;
+
+	if (!transport)
+		return NULL;
+	addr = listener_addr(ctx);
+	listener = nvmf_listener_find(subsys, transport, &addr);
+	addr_format_port(&addr, text);
+	if (!listener)
+		cmd_fail(ctx, -ENOENT, "listener %s of %s: there is none; listener list shows them",
+			 text, subsys->nqn);
+	return listener;
 }
 
 int nvmf_cmd_listener_add(struct cmd_ctx *ctx)

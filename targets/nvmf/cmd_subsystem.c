@@ -60,9 +60,14 @@ int nvmf_cmd_subsystem_create(struct cmd_ctx *ctx)
 {
 	const char *nqn = cmd_str(ctx, "NQN");
 	const char *serial = cmd_str(ctx, "serial"), *model = cmd_str(ctx, "model");
+	uint16_t cntlid_min = (uint16_t)cmd_u64(ctx, "cntlid-min", 1);
+	uint16_t cntlid_max = (uint16_t)cmd_u64(ctx, "cntlid-max", NVME_CNTLID_MAX);
 	struct nvmf_subsystem *subsys;
 	int rc;
 
+	if (cntlid_min > cntlid_max)
+		return cmd_fail(ctx, -EINVAL, "subsystem %s: cntlid-min=%u is above cntlid-max=%u",
+				nqn, cntlid_min, cntlid_max);
 	if (check_text(ctx, "serial", NVMF_SERIAL_BYTES - 1) ||
 	    check_text(ctx, "model", NVMF_MODEL_BYTES - 1))
 		return -EINVAL;
@@ -76,6 +81,8 @@ int nvmf_cmd_subsystem_create(struct cmd_ctx *ctx)
 				rc == -ENOSPC ? "the limit of subsystems is reached" :
 						strerror(-rc));
 	subsys->allow_any = cmd_has(ctx, "allow-any");
+	subsys->cntlid_min = subsys->cntlid_next = cntlid_min;
+	subsys->cntlid_max = cntlid_max;
 	subsys->serial_given = serial;
 	subsys->model_given = model;
 	if (serial)
@@ -156,6 +163,12 @@ int nvmf_cmd_subsystem_show(struct cmd_ctx *ctx)
 
 /* ---- host ---- */
 
+/* NULL: any host. */
+static const char *host_name(const char *arg)
+{
+	return strcmp(arg, "any") == 0 ? NULL : arg;
+}
+
 int nvmf_cmd_host_allow(struct cmd_ctx *ctx)
 {
 	struct nvmf_subsystem *subsys = nvmf_cmd_subsystem(ctx);
@@ -167,7 +180,7 @@ int nvmf_cmd_host_allow(struct cmd_ctx *ctx)
 	rc = nvmf_cmd_fixed(ctx, subsys);
 	if (rc)
 		return rc;
-	rc = nvmf_host_allow(subsys, host);
+	rc = nvmf_host_allow(subsys, host_name(host));
 	if (rc)
 		return cmd_fail(ctx, rc, "host %s: %s", host,
 				rc == -EEXIST ? "is allowed already" :
@@ -184,10 +197,13 @@ int nvmf_cmd_host_deny(struct cmd_ctx *ctx)
 
 	if (!subsys)
 		return -ENOENT;
-	rc = nvmf_host_deny(subsys, host);
+	rc = nvmf_cmd_fixed(ctx, subsys);
 	if (rc)
-		return cmd_fail(ctx, rc, "host %s: is not allowed by name; host list shows who is",
-				host);
+		return rc;
+	rc = nvmf_host_deny(subsys, host_name(host));
+	if (rc)
+		return cmd_fail(ctx, rc, "host %s: is not allowed %s; host list shows who is",
+				host, host_name(host) ? "by name" : "in general");
 	return 0;
 }
 

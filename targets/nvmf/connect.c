@@ -75,7 +75,8 @@ static uint16_t connect_io(struct nvmf_req *req, const struct nvmf_connect_sqe *
 	uint16_t sqsize = le16_get(sqe->sqsize);
 	struct nvmf_ctrl *ctrl = nvmf_ctrl_find(subsys, le16_get(data->cntlid));
 
-	if (!ctrl || ctrl->dying)
+	/* the queues of a controller come in where its admin queue did: base 2.0c 2.3.1 */
+	if (!ctrl || ctrl->dying || ctrl->portid != queue->port->portid)
 		return BAD_DATA(req, cntlid);
 	if (strcmp(ctrl->hostnqn, data->hostnqn) != 0)
 		return BAD_DATA(req, hostnqn);

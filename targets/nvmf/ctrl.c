@@ -19,8 +19,6 @@
 #include "core/clock.h"
 #include "core/config.h"
 
-enum { CTRL_TO = 30 };                  /* CAP.TO: 15 s */
-
 static struct nvmf_queue *ctrl_queue_of(struct list *link)
 {
 	return list_entry(link, struct nvmf_queue, link);
@@ -31,8 +29,8 @@ uint64_t nvmf_ctrl_cap(const struct nvmf_ctrl *ctrl)
 	(void)ctrl;
 	return (uint64_t)(config.nvmf_queue_depth_max - 1) << NVME_CAP_MQES_SHIFT |
 	       1ull << NVME_CAP_CQR_SHIFT |
-	       (uint64_t)CTRL_TO << NVME_CAP_TO_SHIFT |
-	       (uint64_t)NVME_CAP_CSS_NVM << NVME_CAP_CSS_SHIFT |
+	       div_round_up(config.nvmf_ready_timeout_ms, 500) << NVME_CAP_TO_SHIFT |
+	       (uint64_t)(NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI) << NVME_CAP_CSS_SHIFT |
 	       1ull << NVME_CAP_CRMS_SHIFT;
 }
 
@@ -126,10 +124,10 @@ struct nvmf_ctrl *nvmf_ctrl_next(const struct nvmf_ctrl *prev)
 /* 0: all taken. */
 static uint16_t ctrl_cntlid_new(struct nvmf_subsystem *subsys)
 {
-	for (unsigned tries = 0; tries < NVME_CNTLID_MAX; tries++) {
+	for (unsigned n = subsys->cntlid_max - subsys->cntlid_min + 1u; n > 0; n--) {
 		uint16_t id = subsys->cntlid_next;
 
-		subsys->cntlid_next = id >= NVME_CNTLID_MAX ? 1 : id + 1;
+		subsys->cntlid_next = id >= subsys->cntlid_max ? subsys->cntlid_min : id + 1;
 		if (!nvmf_ctrl_find(subsys, id))
 			return id;
 	}
@@ -139,6 +137,7 @@ static uint16_t ctrl_cntlid_new(struct nvmf_subsystem *subsys)
 struct nvmf_ctrl *nvmf_ctrl_create(struct nvmf_subsystem *subsys, struct nvmf_queue *admin,
 				   const char *hostnqn, const uint8_t hostid[16], uint32_t kato_ms)
 {
+	struct nvmf_view *view;
 	struct nvmf_ctrl *ctrl;
 
 	if (nvmf_target.ctrl_count >= config.nvmf_controllers_max) {
@@ -155,9 +154,16 @@ struct nvmf_ctrl *nvmf_ctrl_create(struct nvmf_subsystem *subsys, struct nvmf_qu
 		return NULL;
 	}
 	ctrl->subsys = subsys;
-	nvmf_feature_reset(ctrl);
+	ctrl->portid = admin->port->portid;
 	ctrl->session = ++nvmf_target.session_next;
 	snprintf(ctrl->hostnqn, sizeof(ctrl->hostnqn), "%s", hostnqn);
+	view = nvmf_view_make(ctrl, nvmf_ns_table(subsys));
+	if (!view) {
+		free(ctrl);
+		return NULL;
+	}
+	atomic_init(&ctrl->view, view);
+	nvmf_feature_reset(ctrl);
 	memcpy(ctrl->hostid, hostid, sizeof(ctrl->hostid));
 	ctrl->admin = admin;
 	ctrl->connected_us = clock_now_us();
@@ -181,6 +187,8 @@ static void ctrl_destroy(struct nvmf_ctrl *ctrl)
 	list_del(&ctrl->link);
 	subsys->ctrl_count--;
 	nvmf_target.ctrl_count--;
+	free(atomic_load(&ctrl->view));
+	free(ctrl->view_next);
 	free(ctrl);
 	event_signal(&subsys->ctrl_gone);
 }
@@ -248,7 +256,10 @@ void nvmf_ctrl_queue_gone(struct nvmf_ctrl *ctrl, struct nvmf_queue *queue)
 
 static bool ctrl_cc_valid(const struct nvmf_ctrl *ctrl, uint32_t cc)
 {
-	if ((cc >> NVME_CC_CSS_SHIFT & 7) || (cc >> NVME_CC_MPS_SHIFT & 15) ||
+	uint32_t css = cc >> NVME_CC_CSS_SHIFT & 7;
+
+	/* the NVM command set, or all that there are, which is the same */
+	if ((css != 0 && css != NVME_CC_CSS_ALL) || (cc >> NVME_CC_MPS_SHIFT & 15) ||
 	    (cc >> NVME_CC_AMS_SHIFT & 7))
 		return false;
 	/* entry sizes matter for I/O queues only */

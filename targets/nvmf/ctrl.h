@@ -6,6 +6,7 @@
 #ifndef NVMF_CTRL_H
 #define NVMF_CTRL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,8 +15,10 @@
 #include "core/spec/nvme_log.h"
 #include "targets/nvmf/req.h"
 #include "targets/nvmf/subsystem.h"
+#include "targets/nvmf/view.h"
 
 enum {
+	NVMF_ANATT_S = 10,              /* longest time in ANA state change */
 	NVMF_AER_MAX = 4,               /* outstanding asynchronous event requests */
 	NVMF_ERROR_LOG_MAX = 64,        /* entries */
 	NVMF_KAS_MS = 100,              /* granularity of the keep alive timer */
@@ -24,6 +27,7 @@ enum {
 
 enum nvmf_event {
 	NVMF_EVENT_NS_CHANGED,
+	NVMF_EVENT_ANA,
 	NVMF_EVENT_DISCOVERY,
 	NVMF_EVENT_COUNT,
 };
@@ -33,6 +37,9 @@ struct nvmf_ctrl {
 	struct list link;               /* subsys->ctrls */
 	uint32_t session;               /* number shown to operators, never used twice */
 	uint16_t cntlid;
+	uint16_t portid;                /* where its queues come in: one port for all */
+	_Atomic(struct nvmf_view *) view;       /* never NULL */
+	struct nvmf_view *view_next;    /* view.c */
 	char hostnqn[NVMF_NQN_BYTES];
 	uint8_t hostid[16];
 	struct nvmf_queue *admin;       /* NULL once its connection is gone */
@@ -62,6 +69,24 @@ struct nvmf_ctrl {
 	uint32_t changed[1024];         /* ascending NSIDs */
 };
 
+static inline const struct nvmf_view *nvmf_view(const struct nvmf_ctrl *ctrl)
+{
+	return atomic_load_explicit(&ctrl->view, memory_order_acquire);
+}
+
+/*
+ * The namespace of an I/O command, on the queue's reactor: 0, or the status that the command ends
+ * with. The controller outlives its queues.
+ */
+static inline uint16_t nvmf_view_get(const struct nvmf_queue *queue, uint32_t nsid,
+				     struct nvmf_ns **ns)
+{
+	const struct nvmf_view *view = nvmf_view(queue->ctrl);
+
+	*ns = nsid - 1 < view->nn ? view->slots[nsid - 1].ns : NULL;
+	return *ns ? view->slots[nsid - 1].status : NVME_SC_INVALID_NS;
+}
+
 /* ---- functions, by file ---- */
 
 /* ctrl.c */
@@ -85,10 +110,17 @@ void nvmf_event_request(struct nvmf_ctrl *ctrl, struct nvmf_req *req);
 void nvmf_event_raise(struct nvmf_ctrl *ctrl, enum nvmf_event event);
 /* The log page of EVENT was read without Retain Asynchronous Event. */
 void nvmf_event_read(struct nvmf_ctrl *ctrl, enum nvmf_event event);
+/* The events that a controller of SUBSYS can be told of, as bits of AEC and OAES. */
+uint32_t nvmf_event_supported(const struct nvmf_subsystem *subsys);
+/* Which events are wanted has changed. */
+void nvmf_event_configure(struct nvmf_ctrl *ctrl, uint32_t aec);
 /* Gives all held requests back with STATUS. */
 void nvmf_event_drop(struct nvmf_ctrl *ctrl, uint16_t status);
 /* Abort: whether the request with CID was held; it is then given back. */
 bool nvmf_event_abort(struct nvmf_ctrl *ctrl, uint16_t cid);
+/* Those who see the namespace are told that it has changed. */
 void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid);
+/* One controller is told; all are noted first, then raised. */
+void nvmf_event_ns_note(struct nvmf_ctrl *ctrl, uint32_t nsid);
 
 #endif

@@ -11,18 +11,45 @@
 static const struct {
 	uint32_t enable;                /* bit of AEC */
 	uint32_t dw0;
+	bool discovery;                 /* of discovery controllers, or of the others */
 } events[NVMF_EVENT_COUNT] = {
 	[NVMF_EVENT_NS_CHANGED] = {
 		NVME_OAES_NS_CHANGED,
 		NVME_AER_NOTICE | NVME_AER_NOTICE_NS_CHANGED << NVME_AER_INFO_SHIFT |
 			NVME_LID_CHANGED_NS << NVME_AER_LID_SHIFT,
+		false,
+	},
+	[NVMF_EVENT_ANA] = {
+		NVME_OAES_ANA,
+		NVME_AER_NOTICE | NVME_AER_NOTICE_ANA << NVME_AER_INFO_SHIFT |
+			NVME_LID_ANA << NVME_AER_LID_SHIFT,
+		false,
 	},
 	[NVMF_EVENT_DISCOVERY] = {
 		(uint32_t)NVME_OAES_DISCOVERY,
 		NVME_AER_NOTICE | NVME_AER_NOTICE_DISCOVERY << NVME_AER_INFO_SHIFT |
 			NVME_LID_DISCOVERY << NVME_AER_LID_SHIFT,
+		true,
 	},
 };
+
+uint32_t nvmf_event_supported(const struct nvmf_subsystem *subsys)
+{
+	uint32_t bits = 0;
+
+	for (unsigned i = 0; i < NVMF_EVENT_COUNT; i++)
+		if (events[i].discovery == subsys->discovery)
+			bits |= events[i].enable;
+	return bits;
+}
+
+void nvmf_event_configure(struct nvmf_ctrl *ctrl, uint32_t aec)
+{
+	ctrl->aec = aec;
+	for (unsigned i = 0; i < NVMF_EVENT_COUNT; i++)
+		if (!(aec & events[i].enable))
+			ctrl->events_pending &= ~(1u << i);
+}
 
 static void event_flush(struct nvmf_ctrl *ctrl)
 {
@@ -84,7 +111,7 @@ bool nvmf_event_abort(struct nvmf_ctrl *ctrl, uint16_t cid)
 	return false;
 }
 
-static void event_changed_add(struct nvmf_ctrl *ctrl, uint32_t nsid)
+void nvmf_event_ns_note(struct nvmf_ctrl *ctrl, uint32_t nsid)
 {
 	unsigned at = 0, max = ARRAY_SIZE(ctrl->changed);
 
@@ -109,7 +136,9 @@ void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid)
 	struct nvmf_ctrl *ctrl;
 
 	list_for_each(ctrl, &subsys->ctrls, link) {
-		event_changed_add(ctrl, nsid);
+		if (!nvmf_view_find(ctrl, nsid))
+			continue;
+		nvmf_event_ns_note(ctrl, nsid);
 		nvmf_event_raise(ctrl, NVMF_EVENT_NS_CHANGED);
 	}
 }

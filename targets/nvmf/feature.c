@@ -142,10 +142,13 @@ static uint16_t aec_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 	return 0;
 }
 
+/* The low 8 bits are SMART's; of the others those that Identify (OAES) promises. */
 static uint16_t aec_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
 {
 	(void)req;
-	ctrl->aec = cdw11;
+	if (cdw11 & ~(nvmf_event_supported(ctrl->subsys) | 0xff))
+		return NVME_SC_INVALID_FIELD;
+	nvmf_event_configure(ctrl, cdw11);
 	return 0;
 }
 

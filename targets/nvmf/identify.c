@@ -68,10 +68,14 @@ static uint16_t id_oncs(void)
 }
 
 /* What only I/O controllers have. */
-static void id_ctrl_io(struct nvme_id_ctrl *id)
+static void id_ctrl_io(const struct nvmf_subsystem *subsys, struct nvme_id_ctrl *id)
 {
-	id->cmic = NVME_CMIC_MULTI_PORT | NVME_CMIC_MULTI_CTRL;
-	id->oaes = le32_make(NVME_OAES_NS_CHANGED);
+	id->cmic = NVME_CMIC_MULTI_PORT | NVME_CMIC_MULTI_CTRL | NVME_CMIC_ANA;
+	id->oaes = le32_make(nvmf_event_supported(subsys));
+	id->anatt = NVMF_ANATT_S;
+	id->anacap = NVME_ANACAP_OPTIMIZED | NVME_ANACAP_NON_OPTIMIZED | NVME_ANACAP_INACCESSIBLE |
+		     NVME_ANACAP_PERSISTENT_LOSS | NVME_ANACAP_CHANGE | NVME_ANACAP_FIXED_GROUP;
+	id->anagrpmax = id->nanagrpid = le32_make(config.nvmf_ana_groups_max);
 	id->cntrltype = NVME_CNTRLTYPE_IO;
 	id->acl = 3;
 	id->frmw = NVME_FRMW_SLOT1_RO | 1 << NVME_FRMW_SLOTS_SHIFT;
@@ -115,12 +119,12 @@ static uint16_t id_ctrl(struct nvmf_req *req, void *page)
 	id->msdbd = 1;
 	id->ofcs = le16_make(NVME_OFCS_DISCONNECT);
 	if (subsys->discovery) {
-		id->oaes = le32_make((uint32_t)NVME_OAES_DISCOVERY);
+		id->oaes = le32_make(nvmf_event_supported(subsys));
 		id->cntrltype = NVME_CNTRLTYPE_DISCOVERY;
 		id->lpa = NVME_LPA_EXTENDED | NVME_LPA_SUPPORTED_PAGES;
 		id->oncs = le16_make(NVME_ONCS_SAVE);
 	} else {
-		id_ctrl_io(id);
+		id_ctrl_io(subsys, id);
 	}
 	return 0;
 }
@@ -138,17 +142,32 @@ static uint16_t id_ns_check(const struct nvmf_req *req)
 	return nsid == 0 || nsid > config.nvmf_namespaces_max ? NVME_SC_INVALID_NS : 0;
 }
 
+/* NULL: not active for this host. */
+static const struct nvmf_view_slot *id_slot(const struct nvmf_req *req)
+{
+	return nvmf_view_find(req->queue->ctrl, le32_get(req->sqe.nsid));
+}
+
+/* How much of it is used cannot be told from here: base 2.0c 8.1.3. */
+static bool id_ns_lost(const struct nvmf_view_slot *slot)
+{
+	return slot->ana_state == NVME_ANA_INACCESSIBLE ||
+	       slot->ana_state == NVME_ANA_PERSISTENT_LOSS;
+}
+
 static uint16_t id_ns(struct nvmf_req *req, void *page)
 {
-	const struct nvmf_ns *ns = nvmf_ns_find(req->queue->subsys, le32_get(req->sqe.nsid));
+	const struct nvmf_view_slot *slot = id_slot(req);
 	struct nvme_id_ns *id = page;
+	const struct nvmf_ns *ns;
 	const struct bdev *bdev;
 	uint16_t atomic;
 
-	if (!ns)                        /* inactive: all zero */
+	if (!slot)                      /* inactive: all zero */
 		return id_ns_check(req);
+	ns = slot->ns;
 	bdev = ns->bdev;
-	id->nsze = id->ncap = id->nuse = le64_make(bdev->block_count);
+	id->nsze = id->ncap = le64_make(bdev->block_count);
 	id->nmic = NVME_NMIC_SHARED;
 	id->dlfeat = (bdev->unmap_zeroes ? NVME_DLFEAT_ZEROES : 0) | NVME_DLFEAT_DEAC;
 	id->nsfeat = NVME_NSFEAT_NSABP;
@@ -158,7 +177,11 @@ static uint16_t id_ns(struct nvmf_req *req, void *page)
 		id->nsfeat |= NVME_NSFEAT_OPTPERF;
 		id->npwg = id->npwa = le16_make((uint16_t)(bdev->optimal_blocks - 1));
 	}
-	id_le128(id->nvmcap, bdev->block_count << ns->lba_shift);
+	id->anagrpid = le32_make(ns->ana_group);
+	if (!id_ns_lost(slot)) {
+		id->nuse = id->nsze;
+		id_le128(id->nvmcap, bdev->block_count << ns->lba_shift);
+	}
 	id->nsattr = id_nsattr(ns);
 	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
 	memcpy(id->eui64, ns->eui64, sizeof(id->eui64));
@@ -168,15 +191,15 @@ static uint16_t id_ns(struct nvmf_req *req, void *page)
 
 static uint16_t id_ns_list(struct nvmf_req *req, void *page)
 {
-	const struct nvmf_ns_table *table = nvmf_ns_table(req->queue->subsys);
+	const struct nvmf_view *view = nvmf_view(req->queue->ctrl);
 	uint32_t above = le32_get(req->sqe.nsid);
 	le32 *list = page;
 	unsigned n = 0;
 
 	if (above > (uint32_t)NVME_NSID_LIST_LAST)
 		return NVME_SC_INVALID_NS;
-	for (uint32_t i = above; i < table->nn && n < NVME_NS_LIST_MAX; i++)
-		if (table->ns[i])
+	for (uint32_t i = above; i < view->nn && n < NVME_NS_LIST_MAX; i++)
+		if (view->slots[i].ns)
 			list[n++] = le32_make(i + 1);
 	return 0;
 }
@@ -193,11 +216,13 @@ static uint8_t *id_desc(uint8_t *at, uint8_t nidt, const void *nid, uint8_t nidl
 static uint16_t id_ns_descs(struct nvmf_req *req, void *page)
 {
 	static const uint8_t zero[16];
-	const struct nvmf_ns *ns = nvmf_ns_find(req->queue->subsys, le32_get(req->sqe.nsid));
+	const struct nvmf_view_slot *slot = id_slot(req);
 	uint8_t *at = page, csi = NVME_CSI_NVM;
+	const struct nvmf_ns *ns;
 
-	if (!ns)
+	if (!slot)
 		return NVME_SC_INVALID_NS;
+	ns = slot->ns;
 	if (memcmp(ns->eui64, zero, sizeof(ns->eui64)) != 0)
 		at = id_desc(at, NVME_NIDT_EUI64, ns->eui64, sizeof(ns->eui64));
 	if (memcmp(ns->nguid, zero, sizeof(ns->nguid)) != 0)
@@ -212,7 +237,7 @@ static uint16_t id_ns_descs(struct nvmf_req *req, void *page)
 static uint16_t id_iocs_ns(struct nvmf_req *req, void *page)
 {
 	(void)page;
-	return nvmf_ns_find(req->queue->subsys, le32_get(req->sqe.nsid)) ? 0 : id_ns_check(req);
+	return id_slot(req) ? 0 : id_ns_check(req);
 }
 
 /* No limits beyond MDTS: Write Zeroes and DSM are split below. */
@@ -225,14 +250,27 @@ static uint16_t id_iocs_ctrl(struct nvmf_req *req, void *page)
 
 static uint16_t id_ns_independent(struct nvmf_req *req, void *page)
 {
-	const struct nvmf_ns *ns = nvmf_ns_find(req->queue->subsys, le32_get(req->sqe.nsid));
+	const struct nvmf_view_slot *slot = id_slot(req);
 	struct nvme_id_ns_independent *id = page;
 
-	if (!ns)
+	if (!slot)
 		return id_ns_check(req);
 	id->nmic = NVME_NMIC_SHARED;
-	id->nsattr = id_nsattr(ns);
+	id->anagrpid = le32_make(slot->ns->ana_group);
+	id->nsattr = id_nsattr(slot->ns);
 	id->nstat = 1;
+	return 0;
+}
+
+/* Which command sets can be enabled together: the NVM command set alone. */
+static uint16_t id_iocs(struct nvmf_req *req, void *page)
+{
+	uint16_t cntid = (uint16_t)(le32_get(req->sqe.cdw10) >> NVME_IDENTIFY_CNTID_SHIFT);
+	le64 *vectors = page;
+
+	if (cntid != NVMF_CNTLID_DYNAMIC && cntid != req->queue->ctrl->cntlid)
+		return NVME_SC_INVALID_FIELD;
+	vectors[0] = le64_make(1 << NVME_CSI_NVM);
 	return 0;
 }
 
@@ -251,6 +289,7 @@ static const struct id_page id_pages[] = {
 	[NVME_CNS_IOCS_CTRL] = { id_iocs_ctrl, true, false },
 	[NVME_CNS_IOCS_NS_LIST] = { id_ns_list, true, false },
 	[NVME_CNS_NS_INDEPENDENT] = { id_ns_independent, false, false },
+	[NVME_CNS_IOCS] = { id_iocs, false, false },
 };
 
 void nvmf_identify_exec(struct nvmf_req *req)

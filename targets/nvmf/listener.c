@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/base/log.h"
+#include "core/config.h"
 
 enum { RETRY_MIN_US = 250 * 1000, RETRY_MAX_US = 10 * 1000 * 1000 };
 
@@ -134,7 +135,7 @@ int nvmf_listener_add(struct nvmf_subsystem *subsys, struct nvmf_transport *tran
 
 	if (port && listener_find(subsys, port))
 		return -EEXIST;
-	listener = calloc(1, sizeof(*listener));
+	listener = calloc(1, sizeof(*listener) + config.nvmf_ana_groups_max);
 	if (!listener)
 		return -ENOMEM;
 	port = port_get(transport, addr);
@@ -154,6 +155,15 @@ static void listener_drop(struct nvmf_listener *listener)
 	list_del(&listener->link);
 	port_put(listener->port);
 	free(listener);
+}
+
+struct nvmf_listener *nvmf_listener_find(const struct nvmf_subsystem *subsys,
+					 const struct nvmf_transport *transport,
+					 const struct net_addr *addr)
+{
+	const struct nvmf_port *port = port_find(transport, addr);
+
+	return port ? listener_find(subsys, port) : NULL;
 }
 
 int nvmf_listener_remove(struct nvmf_subsystem *subsys, struct nvmf_transport *transport,

@@ -46,6 +46,7 @@ struct nvmf_port {
 struct nvmf_listener {
 	struct list link;               /* subsys->listeners */
 	struct nvmf_port *port;
+	uint8_t ana[];                  /* own ANA states, by group - 1; 0: the group's */
 };
 
 /* ---- functions, by file ---- */
@@ -63,6 +64,10 @@ int nvmf_listener_add(struct nvmf_subsystem *subsys, struct nvmf_transport *tran
 int nvmf_listener_remove(struct nvmf_subsystem *subsys, struct nvmf_transport *transport,
 			 const struct net_addr *addr);
 /* Whether SUBSYS is offered where QUEUE came in. */
+/* NULL: there is none. */
+struct nvmf_listener *nvmf_listener_find(const struct nvmf_subsystem *subsys,
+					 const struct nvmf_transport *transport,
+					 const struct net_addr *addr);
 bool nvmf_listener_offers(const struct nvmf_subsystem *subsys, const struct nvmf_port *port);
 void nvmf_listener_clear(struct nvmf_subsystem *subsys);
 /* Why a listener of SUBSYS does not listen; 0: it does. */

@@ -161,6 +161,7 @@ static const struct log_page log_pages[] = {
 	{ NVME_LID_FW_SLOT, LOG_IO, sizeof(struct nvme_log_fw_slot), NULL, log_fw_emit, -1 },
 	{ NVME_LID_CHANGED_NS, LOG_IO, sizeof(struct nvme_log_changed_ns), NULL, log_changed_emit,
 	  NVMF_EVENT_NS_CHANGED },
+	{ NVME_LID_ANA, LOG_IO, 0, nvmf_ana_log_len, nvmf_ana_log_emit, NVMF_EVENT_ANA },
 	{ NVME_LID_EFFECTS, LOG_IO, sizeof(struct nvme_log_effects), NULL, log_effects_emit, -1 },
 	{ NVME_LID_DISCOVERY, LOG_DISCOVERY, 0, nvmf_discovery_log_len, nvmf_discovery_log_emit,
 	  NVMF_EVENT_DISCOVERY },

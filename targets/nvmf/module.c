@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/cmd.h"
+#include "core/config.h"
 #include "targets/nvmf/nvmf.h"
 
 int nvmf_module_init(void)
@@ -35,60 +36,96 @@ void nvmf_module_fini(void)
 	nvmf_subsystem_delete(subsys, true);
 }
 
-static void config_namespaces(struct config_out *out, struct nvmf_subsystem *subsys)
+/* One that waits for its disk stays in the configuration too. */
+static void config_namespace(struct config_out *out, const struct nvmf_subsystem *subsys,
+			     const char *disk, uint32_t nsid, const struct nvmf_ns_spec *spec,
+			     const struct list *grants)
+{
+	char uuid[UUID_TEXT_BYTES], nguid[UUID_TEXT_BYTES], group[32] = "";
+	const struct nvmf_host *host;
+	struct uuid id;
+
+	memcpy(&id, spec->nguid, sizeof(id));
+	uuid_format(&spec->uuid, uuid);
+	uuid_format(&id, nguid);
+	if (spec->ana_group)
+		snprintf(group, sizeof(group), " ana-group=%u", spec->ana_group);
+	config_line(out, "namespace add %s disk=%s nsid=%u%s%s%s%s%s%s", subsys->nqn, disk, nsid,
+		    spec->uuid_given ? " uuid=" : "", spec->uuid_given ? uuid : "",
+		    spec->nguid_given ? " nguid=" : "", spec->nguid_given ? nguid : "", group,
+		    spec->private ? " private" : "");
+	list_for_each(host, grants, link)
+		config_line(out, "namespace grant %s %u %s", subsys->nqn, nsid, host->nqn);
+}
+
+static void config_namespaces(struct config_out *out, const struct nvmf_subsystem *subsys)
 {
 	const struct nvmf_ns_table *table = nvmf_ns_table(subsys);
+	const struct nvmf_absent *absent;
 
 	for (uint32_t i = 0; i < table->nn; i++) {
 		const struct nvmf_ns *ns = table->ns[i];
-		char uuid[UUID_TEXT_BYTES], nguid[UUID_TEXT_BYTES];
-		struct uuid id;
 
-		if (!ns)
+		if (ns)
+			config_namespace(out, subsys, ns->bdev->name, ns->nsid, &ns->spec,
+					 &ns->grants);
+	}
+	list_for_each(absent, &subsys->absent, link)
+		config_namespace(out, subsys, absent->disk, absent->nsid, &absent->spec,
+				 &absent->grants);
+}
+
+static void config_ana_groups(struct config_out *out, const struct nvmf_subsystem *subsys)
+{
+	for (unsigned g = 1; g <= config.nvmf_ana_groups_max; g++) {
+		const char *state;
+
+		if (!nvmf_ana_exists(subsys, g))
 			continue;
-		memcpy(&id, ns->nguid, sizeof(id));
-		uuid_format(&ns->uuid, uuid);
-		uuid_format(&id, nguid);
-		config_line(out, "namespace add %s disk=%s nsid=%u%s%s%s%s", subsys->nqn,
-			    ns->bdev->name, ns->nsid, ns->uuid_given ? " uuid=" : "",
-			    ns->uuid_given ? uuid : "", ns->nguid_given ? " nguid=" : "",
-			    ns->nguid_given ? nguid : "");
+		state = nvmf_ana_name(subsys->ana[g - 1].state);
+		if (g != NVMF_ANA_DEFAULT)
+			config_line(out, "ana create %s %u state=%s", subsys->nqn, g, state);
+		else if (subsys->ana[g - 1].state != NVME_ANA_OPTIMIZED)
+			config_line(out, "ana set %s %u state=%s", subsys->nqn, g, state);
 	}
 }
 
-/* Those whose disk is not there stay in the configuration. */
-static void config_absent(struct config_out *out, struct nvmf_subsystem *subsys)
+static void config_listener(struct config_out *out, const struct nvmf_subsystem *subsys,
+			    const struct nvmf_listener *listener)
 {
-	const struct nvmf_absent *absent;
+	const struct nvmf_port *port = listener->port;
+	char addr[ADDR_TEXT_BYTES];
 
-	list_for_each(absent, &subsys->absent, link) {
-		char uuid[UUID_TEXT_BYTES], nguid[UUID_TEXT_BYTES];
-
-		uuid_format(&absent->uuid, uuid);
-		uuid_format(&absent->nguid, nguid);
-		config_line(out, "namespace add %s disk=%s nsid=%u%s%s%s%s", subsys->nqn,
-			    absent->disk, absent->nsid, absent->uuid_given ? " uuid=" : "",
-			    absent->uuid_given ? uuid : "", absent->nguid_given ? " nguid=" : "",
-			    absent->nguid_given ? nguid : "");
-	}
+	addr_format(&port->listener.addr, addr);
+	config_line(out, "listener add %s transport=%s address=%s port=%u",
+		    subsys->discovery ? "discovery" : subsys->nqn, port->transport->name, addr,
+		    port->listener.addr.port);
+	for (unsigned g = 1; g <= config.nvmf_ana_groups_max; g++)
+		if (nvmf_ana_exists(subsys, g) && listener->ana[g - 1])
+			config_line(out, "ana set %s %u state=%s transport=%s address=%s port=%u",
+				    subsys->nqn, g, nvmf_ana_name(listener->ana[g - 1]),
+				    port->transport->name, addr, port->listener.addr.port);
 }
 
 static void config_subsystem(struct config_out *out, struct nvmf_subsystem *subsys)
 {
-	char serial[64], model[96], quoted[64];
+	char serial[64], model[96], cntlid[64], quoted[64];
 	struct nvmf_host *host;
 
-	serial[0] = model[0] = 0;
+	serial[0] = model[0] = cntlid[0] = 0;
 	if (subsys->serial_given)
 		snprintf(serial, sizeof(serial), " serial=%s",
 			 cmd_quote(subsys->serial, quoted, sizeof(quoted)));
 	if (subsys->model_given)
 		snprintf(model, sizeof(model), " model=%s",
 			 cmd_quote(subsys->model, quoted, sizeof(quoted)));
-	config_line(out, "subsystem create %s%s%s%s", subsys->nqn, serial, model,
+	if (subsys->cntlid_min != 1 || subsys->cntlid_max != NVME_CNTLID_MAX)
+		snprintf(cntlid, sizeof(cntlid), " cntlid-min=%u cntlid-max=%u", subsys->cntlid_min,
+			 subsys->cntlid_max);
+	config_line(out, "subsystem create %s%s%s%s%s", subsys->nqn, serial, model, cntlid,
 		    subsys->allow_any ? " allow-any" : "");
+	config_ana_groups(out, subsys);
 	config_namespaces(out, subsys);
-	config_absent(out, subsys);
 	list_for_each(host, &subsys->hosts, link)
 		config_line(out, "host allow %s %s", subsys->nqn, host->nqn);
 }
@@ -97,17 +134,11 @@ void nvmf_config(struct config_out *out)
 {
 	struct nvmf_subsystem *subsys;
 	struct nvmf_listener *listener;
-	char addr[ADDR_TEXT_BYTES];
 
 	list_for_each(subsys, &nvmf_target.subsystems, link) {
 		if (!subsys->discovery)
 			config_subsystem(out, subsys);
-		list_for_each(listener, &subsys->listeners, link) {
-			addr_format(&listener->port->listener.addr, addr);
-			config_line(out, "listener add %s transport=%s address=%s port=%u",
-				    subsys->discovery ? "discovery" : subsys->nqn,
-				    listener->port->transport->name, addr,
-				    listener->port->listener.addr.port);
-		}
+		list_for_each(listener, &subsys->listeners, link)
+			config_listener(out, subsys, listener);
 	}
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Namespaces: a disk under an NSID of a subsystem. The table that the data path reads is immutable;
- * a change publishes a new one, waits until no reactor reads the old one any more, and, when a
- * namespace was taken away, until none of its requests is left, before the disk is closed. Nothing
- * is paused. Changes of one subsystem come one at a time, under its lock.
+ * Namespaces: a disk under an NSID of a subsystem. A change makes a new table and new views of all
+ * controllers (view.h), waits until no reactor reads the old ones any more, and, when a namespace
+ * was taken away, until none of its requests is left, before the disk is closed. Nothing is paused.
+ * Changes of one subsystem come one at a time, under its lock.
  */
 #include "targets/nvmf/nvmf.h"
 
@@ -20,6 +20,7 @@
 static int ns_publish(struct nvmf_subsystem *subsys, uint32_t nsid, struct nvmf_ns *ns)
 {
 	struct nvmf_ns_table *old = nvmf_ns_table(subsys), *table;
+	unsigned group = ns ? ns->ana_group : old->ns[nsid - 1]->ana_group;
 	uint32_t nn = MAX(old->nn, nsid);
 
 	if (nsid == old->nn && !ns)     /* the table ends at its last namespace */
@@ -33,10 +34,14 @@ static int ns_publish(struct nvmf_subsystem *subsys, uint32_t nsid, struct nvmf_
 		table->ns[i] = old->ns[i];
 	if (nsid <= nn)
 		table->ns[nsid - 1] = ns;
-	atomic_store_explicit(&subsys->table, table, memory_order_release);
-	task_barrier();
+	if (nvmf_view_prepare(subsys, table)) {
+		free(table);
+		return -ENOMEM;
+	}
+	subsys->table = table;
 	free(old);
-	nvmf_event_ns_changed(subsys, nsid);
+	nvmf_ana_touch(subsys, group);
+	nvmf_view_commit(subsys);
 	return 0;
 }
 
@@ -61,20 +66,42 @@ bool nvmf_ns_taken(struct nvmf_subsystem *subsys, uint32_t nsid)
 }
 
 /* Identifiers: the operator's, else the disk's own. */
-static void ns_identity(struct nvmf_ns *ns, const struct uuid *uuid, const uint8_t *nguid)
+static void ns_identity(struct nvmf_ns *ns)
 {
 	const struct bdev *bdev = ns->bdev;
 
-	ns->uuid_given = uuid;
-	ns->uuid = uuid ? *uuid : bdev->uuid;
-	ns->nguid_given = nguid;
-	memcpy(ns->nguid, nguid ? nguid : bdev->nguid, sizeof(ns->nguid));
+	ns->uuid = ns->spec.uuid_given ? ns->spec.uuid : bdev->uuid;
+	memcpy(ns->nguid, ns->spec.nguid_given ? ns->spec.nguid : bdev->nguid, sizeof(ns->nguid));
 	memcpy(ns->eui64, bdev->eui64, sizeof(ns->eui64));
 }
 
-int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
-		       const struct uuid *uuid, const uint8_t *nguid)
+/* On disk. */
+static int ns_open(struct nvmf_ns *ns, const char *disk)
 {
+	int rc;
+
+	ns->user.event = ns_event;
+	ns->user.write = true;
+	snprintf(ns->user.who, sizeof(ns->user.who), "namespace %u of %.40s", ns->nsid,
+		 ns->subsys->nqn);
+	rc = bdev_open(disk, &ns->user);
+	if (rc == -EROFS) {
+		ns->user.write = false;
+		rc = bdev_open(disk, &ns->user);
+	}
+	if (rc)
+		return rc;
+	ns->bdev = ns->user.bdev;
+	ns->lba_shift = (uint8_t)log2_floor(ns->bdev->block_bytes);
+	ns->blocks_max = MIN(config.nvmf_mdts_bytes, BUF_REQUEST_MAX) >> ns->lba_shift;
+	ns_identity(ns);
+	return 0;
+}
+
+int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
+		       const struct nvmf_ns_spec *spec, struct list *grants)
+{
+	unsigned group = spec && spec->ana_group ? spec->ana_group : NVMF_ANA_DEFAULT;
 	uint32_t want = *nsid;
 	struct nvmf_ns *ns;
 	int rc;
@@ -86,29 +113,28 @@ int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t
 		return -ENOSPC;
 	if (nvmf_ns_taken(subsys, want))
 		return -EEXIST;
+	if (!nvmf_ana_exists(subsys, group))
+		return -EINVAL;
 	ns = calloc(1, sizeof(*ns));
 	if (!ns)
 		return -ENOMEM;
 	ns->subsys = subsys;
 	ns->nsid = want;
-	ns->user.event = ns_event;
-	ns->user.write = true;
-	snprintf(ns->user.who, sizeof(ns->user.who), "namespace %u of %.40s", want, subsys->nqn);
-	rc = bdev_open(disk, &ns->user);
-	if (rc == -EROFS) {
-		ns->user.write = false;
-		rc = bdev_open(disk, &ns->user);
-	}
+	ns->ana_group = (uint16_t)group;
+	if (spec)
+		ns->spec = *spec;
+	list_init(&ns->grants);
+	rc = ns_open(ns, disk);
 	if (rc) {
 		free(ns);
 		return rc;
 	}
-	ns->bdev = ns->user.bdev;
-	ns->lba_shift = (uint8_t)log2_floor(ns->bdev->block_bytes);
-	ns->blocks_max = MIN(config.nvmf_mdts_bytes, BUF_REQUEST_MAX) >> ns->lba_shift;
-	ns_identity(ns, uuid, nguid);
+	if (grants)
+		list_splice(&ns->grants, grants);
 	rc = ns_publish(subsys, want, ns);
 	if (rc) {
+		if (grants)
+			list_splice(grants, &ns->grants);
 		bdev_close(&ns->user);
 		free(ns);
 		return rc;
@@ -118,12 +144,12 @@ int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t
 }
 
 int nvmf_ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
-		const struct uuid *uuid, const uint8_t *nguid)
+		const struct nvmf_ns_spec *spec)
 {
 	int rc;
 
 	task_lock(&subsys->lock);
-	rc = nvmf_ns_add_locked(subsys, disk, nsid, uuid, nguid);
+	rc = nvmf_ns_add_locked(subsys, disk, nsid, spec, NULL);
 	task_unlock(&subsys->lock);
 	return rc;
 }
@@ -141,8 +167,9 @@ int nvmf_ns_remove(struct nvmf_subsystem *subsys, uint32_t nsid)
 	if (absent) {
 		nvmf_absent_drop(absent);
 	} else if (rc == 0) {
-		nvmf_queue_revoke_ns(ns);
+		nvmf_queue_revoke_ns(ns, NULL);
 		bdev_close(&ns->user);
+		nvmf_grants_free(&ns->grants);
 		free(ns);
 	}
 	task_unlock(&subsys->lock);

@@ -32,11 +32,12 @@ struct nvmf_absent *nvmf_absent_find(struct nvmf_subsystem *subsys, uint32_t nsi
 void nvmf_absent_drop(struct nvmf_absent *absent)
 {
 	list_del(&absent->link);
+	nvmf_grants_free(&absent->grants);
 	free(absent);
 }
 
 int nvmf_absent_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,
-		    const struct uuid *uuid, const struct uuid *nguid)
+		    const struct nvmf_ns_spec *spec)
 {
 	struct nvmf_absent *absent;
 	const struct bdev *bdev;
@@ -55,17 +56,15 @@ int nvmf_absent_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *n
 		rc = -EEXIST;
 	else if (strlen(disk) >= sizeof(absent->disk))
 		rc = -ENOENT;
+	else if (spec->ana_group && !nvmf_ana_exists(subsys, spec->ana_group))
+		rc = -EINVAL;
 	if (rc) {
 		free(absent);
 	} else {
 		*nsid = absent->nsid = want;
 		snprintf(absent->disk, sizeof(absent->disk), "%s", disk);
-		absent->uuid_given = uuid;
-		absent->nguid_given = nguid;
-		if (uuid)
-			absent->uuid = *uuid;
-		if (nguid)
-			absent->nguid = *nguid;
+		absent->spec = *spec;
+		list_init(&absent->grants);
 		list_push(&subsys->absent, &absent->link);
 		log_warn("nvmf %s: namespace %u waits for its disk %s", subsys->nqn, want, disk);
 		/* it came while we waited for the lock */
@@ -106,9 +105,7 @@ static void absent_join(struct nvmf_subsystem *subsys, struct nvmf_absent *absen
 
 	absent->due = false;
 	list_del(&absent->link);
-	rc = nvmf_ns_add_locked(subsys, absent->disk, &nsid,
-				absent->uuid_given ? &absent->uuid : NULL,
-				absent->nguid_given ? absent->nguid.b : NULL);
+	rc = nvmf_ns_add_locked(subsys, absent->disk, &nsid, &absent->spec, &absent->grants);
 	if (rc == 0) {
 		log_info("nvmf %s: namespace %u: its disk %s is there", subsys->nqn, nsid,
 			 absent->disk);

@@ -32,13 +32,14 @@ static void nvm_submit(struct nvmf_req *req)
 /* Namespace, range and flags of all commands with SLBA and NLB. */
 static inline uint16_t nvm_range_parse(struct nvmf_req *req, enum io_op op)
 {
-	struct nvmf_ns *ns = nvmf_ns_find(req->queue->subsys, le32_get(req->sqe.nsid));
+	struct nvmf_ns *ns;
+	uint16_t status = nvmf_view_get(req->queue, le32_get(req->sqe.nsid), &ns);
 	uint32_t cdw12 = le32_get(req->sqe.rw_cdw12);
 	uint32_t blocks = (cdw12 & NVME_RW_NLB_MASK) + 1;
 	uint64_t lba = le64_get(req->sqe.slba), count;
 
-	if (unlikely(!ns))
-		return NVME_SC_INVALID_NS;
+	if (unlikely(status))
+		return status;
 	/* no protection information: nothing to check or to generate */
 	if (unlikely(cdw12 & (NVME_RW_PRACT | NVME_RW_PRCHK_MASK | NVME_RW_STC)))
 		return NVME_SC_INVALID_FIELD;
@@ -94,8 +95,7 @@ static uint16_t nvm_write_zeroes_parse(struct nvmf_req *req)
 
 static uint16_t nvm_ns_parse(struct nvmf_req *req)
 {
-	req->ns = nvmf_ns_find(req->queue->subsys, le32_get(req->sqe.nsid));
-	return req->ns ? 0 : NVME_SC_INVALID_NS;
+	return nvmf_view_get(req->queue, le32_get(req->sqe.nsid), &req->ns);
 }
 
 static void nvm_flush_exec(struct nvmf_req *req)

@@ -6,8 +6,8 @@
  * associations (controllers, admin queues, the list of a controller's queues). A connection is born
  * on reactor 0, runs its Connect there, and an I/O queue then moves once to the reactor that serves
  * it; admin queues stay. So all of Connect, the admin commands and the console run on one thread,
- * and an I/O queue's requests touch nothing but their own reactor and one immutable snapshot, the
- * subsystem's namespace table.
+ * and an I/O queue's requests touch nothing but their own reactor and one immutable snapshot, their
+ * controller's view of the namespaces.
  *
  * A request goes through three verbs: the transport decodes a capsule and calls nvmf_req_start; it
  * moves the data that start asked for; nvmf_req_exec runs the command; nvmf_req_done gives the
@@ -15,6 +15,7 @@
  *
  * req.h        commands, requests, queues      ctrl.h      controllers and events
  * subsystem.h  subsystems, namespaces, hosts   listener.h  transports and addresses
+ * view.h       what a host may use             ana.h       asymmetric namespace access
  */
 #ifndef NVMF_NVMF_H
 #define NVMF_NVMF_H
@@ -37,6 +38,7 @@
 #include "core/spec/nvmf.h"
 #include "core/stream.h"
 #include "core/task.h"
+#include "targets/nvmf/ana.h"
 #include "targets/nvmf/ctrl.h"
 #include "targets/nvmf/listener.h"
 #include "targets/nvmf/req.h"

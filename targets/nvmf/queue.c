@@ -59,6 +59,7 @@ void nvmf_queue_gone(struct nvmf_queue *queue)
 
 struct queue_revoke {
 	struct nvmf_ns *ns;
+	const char *host;
 	atomic_uint busy;
 };
 
@@ -67,6 +68,8 @@ static void queue_revoke_req(struct nvmf_req *req, void *arg)
 	struct queue_revoke *revoke = arg;
 
 	if (req->ns != revoke->ns)
+		return;
+	if (revoke->host && strcmp(req->queue->ctrl->hostnqn, revoke->host) != 0)
 		return;
 	if (req->state == NVMF_REQ_EXEC)
 		atomic_fetch_add(&revoke->busy, 1);
@@ -83,9 +86,9 @@ static void queue_revoke_local(void *arg)
 		queue->ops->each(queue, queue_revoke_req, arg);
 }
 
-void nvmf_queue_revoke_ns(struct nvmf_ns *ns)
+void nvmf_queue_revoke_ns(struct nvmf_ns *ns, const char *host)
 {
-	struct queue_revoke revoke = { .ns = ns };
+	struct queue_revoke revoke = { .ns = ns, .host = host };
 
 	for (;;) {
 		atomic_store(&revoke.busy, 0);

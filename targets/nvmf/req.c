@@ -59,7 +59,9 @@ bool nvmf_req_start(struct nvmf_req *req)
 		queue->sqhd = 0;
 	status = req_parse(req, cmd);
 	if (unlikely(status)) {
-		req->status = status | NVME_STATUS_DNR;
+		/* what is wrong with this path only may go well on another, or later */
+		req->status = nvme_status_sct(status) == NVME_SCT_PATH ? status
+								       : status | NVME_STATUS_DNR;
 		req->data_len = 0;
 		return false;
 	}

@@ -185,9 +185,9 @@ void nvmf_queue_closing(struct nvmf_queue *queue);
 void nvmf_queue_gone(struct nvmf_queue *queue);
 /*
  * In a task on reactor 0: no request of any reactor refers to NS when it returns; those that had
- * not reached exec will fail.
+ * not reached exec will fail. HOST: only those of this host; NULL: all.
  */
-void nvmf_queue_revoke_ns(struct nvmf_ns *ns);
+void nvmf_queue_revoke_ns(struct nvmf_ns *ns, const char *host);
 /* "c3 q1" for messages. */
 const char *nvmf_queue_text(const struct nvmf_queue *queue, char text[32]);
 /* Lists of queues, once per process. */

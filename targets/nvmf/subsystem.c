@@ -69,19 +69,19 @@ int nvmf_subsystem_create(const char *nqn, bool discovery, struct nvmf_subsystem
 		return -ENOSPC;
 	subsys = calloc(1, sizeof(*subsys));
 	table = calloc(1, sizeof(*table));
-	if (!subsys || !table) {
-		free(subsys);
-		free(table);
-		return -ENOMEM;
-	}
+	if (!subsys || !table)
+		goto no_memory;
+	list_init(&subsys->listeners);
+	if (nvmf_ana_init(subsys))
+		goto no_memory;
 	snprintf(subsys->nqn, sizeof(subsys->nqn), "%s", nqn);
 	snprintf(subsys->model, sizeof(subsys->model), "%s", MODEL_DEFAULT);
 	subsystem_serial(subsys);
 	subsys->discovery = discovery;
-	subsys->cntlid_next = 1;
-	atomic_init(&subsys->table, table);
+	subsys->cntlid_min = subsys->cntlid_next = 1;
+	subsys->cntlid_max = NVME_CNTLID_MAX;
+	subsys->table = table;
 	list_init(&subsys->hosts);
-	list_init(&subsys->listeners);
 	list_init(&subsys->ctrls);
 	list_init(&subsys->absent);
 	task_lock_init(&subsys->lock);
@@ -90,6 +90,10 @@ int nvmf_subsystem_create(const char *nqn, bool discovery, struct nvmf_subsystem
 	nvmf_discovery_changed();
 	*result = subsys;
 	return 0;
+no_memory:
+	free(subsys);
+	free(table);
+	return -ENOMEM;
 }
 
 /* In a task: disconnects all hosts and waits until they are gone. */
@@ -109,9 +113,7 @@ static void subsystem_disconnect(struct nvmf_subsystem *subsys)
 
 int nvmf_subsystem_delete(struct nvmf_subsystem *subsys, bool force)
 {
-	struct nvmf_ns_table *table;
 	struct nvmf_absent *absent;
-	struct nvmf_host *host;
 
 	if (subsys->deleting)
 		return -EINPROGRESS;
@@ -123,18 +125,16 @@ int nvmf_subsystem_delete(struct nvmf_subsystem *subsys, bool force)
 	for (uint32_t nsid = 1; nsid <= nvmf_ns_table(subsys)->nn; nsid++)
 		if (nvmf_ns_find(subsys, nsid))
 			nvmf_ns_remove(subsys, nsid);
-	while ((host = list_pop_entry(&subsys->hosts, struct nvmf_host, link)))
-		free(host);
+	nvmf_grants_free(&subsys->hosts);
 	list_del(&subsys->link);
 	nvmf_discovery_changed();
-	/* who waits for the lock found its namespace gone; a reader may still look at the table */
+	/* who waits for the lock found its namespace gone */
 	task_lock(&subsys->lock);
 	while ((absent = list_first_entry(&subsys->absent, struct nvmf_absent, link)))
 		nvmf_absent_drop(absent);
 	task_unlock(&subsys->lock);
-	task_barrier();
-	table = nvmf_ns_table(subsys);
-	free(table);
+	free(subsys->table);
+	nvmf_ana_fini(subsys);
 	free(subsys);
 	return 0;
 }

@@ -144,9 +144,9 @@ def test_queues_full_of_commands_are_all_answered_once(connect):
     assert all(not queue.open for queue in host.io)
 
 
-def test_controller_grants_up_to_128_queues(connect):
+def test_controller_grants_up_to_1024_queues_and_serves_many(connect):
     host = connect(queues=0)
-    assert host.set_queues(200) == 128
+    assert host.set_queues(2000) == 1024
     queues = [host.add_queue(qid, 128) for qid in range(1, 129)]
     host.write(1, 0, bytes(4096), queue=127)
     assert len(host.read(1, 0, 8, queue=64)) == 4096

@@ -47,7 +47,7 @@ static void box_open(void *arg)
 	ASSERT(nvmf_subsystem_create(TBOX_NQN, false, &subsys) == 0);
 	subsys->allow_any = true;
 	ASSERT(nvmf_listener_add(subsys, nvmf_transport_find("tcp"), &box_addr) == 0);
-	ASSERT(nvmf_ns_add(subsys, "box", &nsid, NULL, NULL) == 0 && nsid == 1);
+	ASSERT(nvmf_ns_add(subsys, "box", &nsid, NULL) == 0 && nsid == 1);
 }
 
 static void box_close(void *arg)
@@ -118,10 +118,15 @@ static void conn_event(struct stream *s, unsigned events)
 
 void tbox_dial(struct tbox_conn *c)
 {
+	tbox_dial_at(c, &box_addr);
+}
+
+void tbox_dial_at(struct tbox_conn *c, const struct net_addr *addr)
+{
 	memset(c, 0, sizeof(*c));
 	c->in = malloc(TBOX_IN_BYTES);
 	ASSERT(c->in);
-	c->f = fake_connect(&box_addr);
+	c->f = fake_connect(addr);
 	ASSERT(c->f);
 	c->f->s.event = conn_event;
 	c->f->s.owner = c;

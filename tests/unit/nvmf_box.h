@@ -73,6 +73,8 @@ void tbox_stop(void);
 void tbox_shut(void);
 
 void tbox_dial(struct tbox_conn *c);
+/* At another address than the box's own. */
+void tbox_dial_at(struct tbox_conn *c, const struct net_addr *addr);
 void tbox_send(struct tbox_conn *c, const void *bytes, size_t len);
 /* Takes what has come; false: no whole PDU. */
 bool tbox_recv(struct tbox_conn *c, struct tbox_pdu *pdu);

@@ -285,7 +285,7 @@ static void ns_add(void *arg)
 {
 	uint32_t nsid = 5;
 
-	*(int *)arg = nvmf_ns_add(nvmf_subsystem_find(TBOX_NQN), "box", &nsid, NULL, NULL);
+	*(int *)arg = nvmf_ns_add(nvmf_subsystem_find(TBOX_NQN), "box", &nsid, NULL);
 }
 
 static void test_namespace_changes_are_told_once_until_read(void **state)
@@ -314,7 +314,7 @@ static void test_namespace_changes_are_told_once_until_read(void **state)
 	assert_int_equal(page[0], 1);
 	assert_int_equal(get_log(NVME_LID_CHANGED_NS, 4096, 0, false), 0);
 	assert_int_equal(page[0], 0);
-	nvmf_event_ns_changed(nvmf_subsystem_find(TBOX_NQN), 9);
+	nvmf_event_ns_changed(nvmf_subsystem_find(TBOX_NQN), 5);
 	assert_int_equal(tbox_wait(&admin, first, NULL, 0, NULL, 0).dw0, 0x040002);
 	down();
 }
@@ -395,7 +395,7 @@ static void test_properties_and_commands_before_enable(void **state)
 	assert_int_equal(tbox_connect(&admin, TBOX_NQN, 0, 31, 0xffff, 0).status, 0);
 	cap = tbox_property_get(&admin, NVME_REG_CAP, true);
 	assert_int_equal(nvme_cap_mqes(cap), config.nvmf_queue_depth_max - 1);
-	assert_int_equal(nvme_cap_css(cap), NVME_CAP_CSS_NVM);
+	assert_int_equal(nvme_cap_css(cap), NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI);
 	assert_int_equal(tbox_property_get(&admin, NVME_REG_VS, false), NVME_VS_2_0_0);
 	assert_int_equal(tbox_property_get(&admin, NVME_REG_CSTS, false), 0);
 	assert_int_equal(tbox_run(&admin, &sqe, NULL, 0, false, page, 4096).status,

@@ -58,7 +58,7 @@ CHANGE(odd_host, memcpy(data->hostnqn, "nqn.\x01\x02", 7))
 CHANGE(other_host, memcpy(data->hostnqn, "nqn.other", 10))
 CHANGE(other_hostid, data->hostid[15] = 0xff)
 CHANGE(closed_nqn, memcpy(data->subnqn, TBOX_CLOSED_NQN, sizeof(TBOX_CLOSED_NQN)))
-CHANGE(qid_129, sqe->qid = le16_make(129))
+CHANGE(qid_one_more, sqe->qid = le16_make((uint16_t)(config.nvmf_queues_max + 1)))
 CHANGE(qid_65535, sqe->qid = le16_make(65535))
 
 struct row {
@@ -116,7 +116,7 @@ static void test_wrong_io_connect(void **state)
 		{ closed_nqn, NVME_SC_CONNECT_PARAM | DNR, DATA(cntlid) },
 		{ other_host, NVME_SC_CONNECT_PARAM | DNR, DATA(hostnqn) },
 		{ other_hostid, NVME_SC_CONNECT_PARAM | DNR, DATA(hostid) },
-		{ qid_129, NVME_SC_CONNECT_PARAM | DNR, SQE(qid) },
+		{ qid_one_more, NVME_SC_CONNECT_PARAM | DNR, SQE(qid) },
 		{ qid_65535, NVME_SC_CONNECT_PARAM | DNR, SQE(qid) },
 	};
 	static const struct row taken = { nothing, NVME_SC_SEQUENCE_ERROR | DNR, 0 };
