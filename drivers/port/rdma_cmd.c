@@ -42,7 +42,7 @@ int rlink_cmd_link_add(struct cmd_ctx *ctx)
 	if (rc)
 		return cmd_fail(ctx, rc, "port %s: %s", port_name, strerror(-rc));
 	port_rdma(port_name, device);
-	if (device[0])
+	if (device[0] && strcmp(device, name) != 0)
 		return cmd_fail(ctx, -EEXIST, "port %s: has RDMA device %s already; see rdma link "
 				"list", port_name, device);
 	rc = rlink_add(name, type, &port);
@@ -71,7 +71,12 @@ int rlink_cmd_link_remove(struct cmd_ctx *ctx)
 	if (rc == -EINVAL)
 		return cmd_fail(ctx, rc, "rdma link %s: is an adapter, which cannot be removed",
 				name);
-	return rc ? fail_kernel(ctx, name, rc) : 0;
+	if (rc < 0)
+		return fail_kernel(ctx, name, rc);
+	if (rc > 0)
+		cmd_line(ctx, "rdma link %s: in use, so it stays until karst starts again; config "
+			 "save, or it comes back", name);
+	return 0;
 }
 
 /* The port that the kernel says DEVICE is over; "" when it says none. */
@@ -107,6 +112,7 @@ int rlink_cmd_link_list(struct cmd_ctx *ctx)
 		cmd_col(ctx, "port", "%s", port[0] || !l ? port : l->port);
 		cmd_col(ctx, "type", "%s", l ? rdma_link_types[l->type] : "adapter");
 		cmd_col(ctx, "protocol", "%s", devices[i].protocol);
+		cmd_col(ctx, "state", "%s", l && l->leaving ? "leaving" : "ready");
 	}
 	return 0;
 }

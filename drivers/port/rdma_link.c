@@ -167,6 +167,11 @@ int rlink_add(const char *name, enum rdma_link_type type, const struct port *por
 
 	if (strlen(name) >= sizeof(l->name))
 		return -ENAMETOOLONG;
+	l = rlink_find(name);
+	if (l && l->leaving && l->type == type && strcmp(l->port, port->name) == 0) {
+		l->leaving = false;
+		return 0;
+	}
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
@@ -195,6 +200,10 @@ int rlink_remove(const char *name)
 	for (int i = 0; i < count; i++) {
 		if (strcmp(devices[i].name, name) != 0)
 			continue;
+		if (l && (!devices[i].counted || devices[i].contexts > 0)) {
+			l->leaving = true;
+			return 1;
+		}
 		rlink_delete_msg(&m, devices[i].index);
 		rc = netlink_request(&m);
 	}
@@ -211,9 +220,12 @@ void rlink_config(struct config_out *out)
 {
 	struct rdma_link *l;
 
-	list_for_each(l, &rdma_links, link)
+	list_for_each(l, &rdma_links, link) {
+		if (l->leaving)
+			continue;
 		config_line(out, "rdma link add %s port=%s type=%s", l->name, l->port,
 			    rdma_link_types[l->type]);
+	}
 }
 
 void rlink_flush(void)

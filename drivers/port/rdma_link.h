@@ -23,6 +23,7 @@ struct rdma_link {
 	struct list link;
 	char name[RDMA_DEVICE_BYTES], port[PORT_NAME_BYTES];
 	enum rdma_link_type type;
+	bool leaving;                   /* removed, but in use: it goes when karst ends */
 };
 
 extern struct list rdma_links;
@@ -48,8 +49,12 @@ int rlink_resource_parse(const struct nlmsghdr *head, struct rdma_device *d);
 
 /* At most MAX devices; returns how many, or -errno (-EPROTONOSUPPORT: a kernel without RDMA). */
 int rlink_device_list(struct rdma_device *devices, unsigned max);
-/* -EEXIST: the name is taken, or the port has a device; -ENOENT, -EINVAL: it is no link. */
+/* -EEXIST: the name is taken. */
 int rlink_add(const char *name, enum rdma_link_type type, const struct port *port);
+/*
+ * 1: it is in use, and stays, outside of the configuration, until karst ends: the kernel waits for
+ * those who have a device in software open, and would hold the reactor up that long.
+ */
 int rlink_remove(const char *name);
 struct rdma_link *rlink_find(const char *name);
 void rlink_config(struct config_out *out);

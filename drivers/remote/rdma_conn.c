@@ -127,7 +127,8 @@ static void rdma_failed(struct remote_queue *q, const struct rnic_event *event)
 		return;
 	}
 	/* without one, the fabric itself says no; it pads with zeroes */
-	memcpy(&reject, event->private, MIN(event->private_len, sizeof(reject)));
+	if (event->private_len >= sizeof(reject))
+		memcpy(&reject, event->private, sizeof(reject));
 	if (le16_get(reject.sts) == 0) {
 		remote_conn_fail(q, "no connection: nobody listens there (reason %u)",
 				 event->reason);
@@ -144,8 +145,9 @@ static void rdma_established(struct remote_queue *q, const struct rnic_event *ev
 
 	if (q->state != REMOTE_QUEUE_IC)
 		return;
-	memcpy(&accept, event->private, MIN(event->private_len, sizeof(accept)));
-	if (event->private_len < offsetof(struct nvme_rdma_accept, rsvd4) ||
+	if (event->private_len >= sizeof(accept))
+		memcpy(&accept, event->private, sizeof(accept));
+	if (event->private_len < sizeof(accept) ||
 	    le16_get(accept.recfmt) != NVME_RDMA_RECFMT || le16_get(accept.crqsize) == 0) {
 		remote_conn_fail(q, "the target's private data makes no sense");
 		return;

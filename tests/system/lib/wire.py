@@ -7,6 +7,8 @@ sender back instead of dropping frames, and either end may be unplugged and come
 """
 import json
 
+from vm import wait_for
+
 MTU = 4200                      # room for RoCE packets with 4 KiB of data
 NETWORK = "10.77.0"
 PORT = 4420
@@ -82,3 +84,9 @@ echo rdma > ports/{ident}/addr_trtype
 echo {port} > ports/{ident}/addr_trsvcid
 ln -s subsystems/{nqn} ports/{ident}/subsystems/
 """
+
+
+def reachable(guest, address):
+    """Waits until ADDRESS answers the guest: then the neighbours know each other."""
+    wait_for(f"{address} answers", lambda: guest.run(f"ping -c 1 -W 1 {address}").status == 0,
+             guest.vm.process, 60)
