@@ -150,6 +150,12 @@ struct nvmf_tsas_tcp {
 };
 static_assert(sizeof(struct nvmf_tsas_tcp) == 256, "TSAS");
 
+enum nvmf_tsas_rdma_value {
+	NVMF_RDMA_QPTYPE_CONNECTED = 1,         /* reliable */
+	NVMF_RDMA_PRTYPE_NONE = 1,              /* not specified */
+	NVMF_RDMA_CMS_CM = 1,
+};
+
 struct nvmf_tsas_rdma {
 	uint8_t qptype;                 /* 1: connected */
 	uint8_t prtype;                 /* 1 none, 2 IB, 3 RoCE, 4 RoCEv2, 5 iWARP */

@@ -94,6 +94,15 @@ static const struct cmd_arg listener_args[] = {
 	{ 0 },
 };
 
+static const struct cmd_arg referral_args[] = {
+	{ "transport", CMD_CHOICE, .keyed = true, .required = true, .help = "how hosts get there",
+	  .choices = transports },
+	{ "address", CMD_ADDR, .keyed = true, .required = true, .help = "of the other machine" },
+	{ "port", CMD_U64, .keyed = true, .help = "of its discovery service; 8009", .min = 1,
+	  .max = 65535 },
+	{ 0 },
+};
+
 static const struct cmd_arg ana_set_args[] = {
 	ARG_NQN,
 	ARG_GROUP,
@@ -151,6 +160,11 @@ const struct cmd nvmf_cmds[] = {
 	  nvmf_cmd_listener_remove },
 	{ "listener", "list", "List where subsystems are offered", NULL,
 	  nvmf_cmd_listener_list },
+	{ "referral", "add", "Name a discovery service elsewhere", referral_args,
+	  nvmf_cmd_referral_add },
+	{ "referral", "remove", "Name it no more", referral_args, nvmf_cmd_referral_remove },
+	{ "referral", "list", "List the discovery services elsewhere", NULL,
+	  nvmf_cmd_referral_list },
 	{ "host", "allow", "Let a host connect", host_args, nvmf_cmd_host_allow },
 	{ "host", "deny", "Let it no more, and disconnect it", host_args, nvmf_cmd_host_deny },
 	{ "host", "list", "List who may connect", NULL, nvmf_cmd_host_list },

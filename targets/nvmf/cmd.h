@@ -30,6 +30,11 @@ int nvmf_cmd_namespace_show(struct cmd_ctx *ctx);
 int nvmf_cmd_namespace_grant(struct cmd_ctx *ctx);
 int nvmf_cmd_namespace_revoke(struct cmd_ctx *ctx);
 
+/* cmd_referral.c */
+int nvmf_cmd_referral_add(struct cmd_ctx *ctx);
+int nvmf_cmd_referral_remove(struct cmd_ctx *ctx);
+int nvmf_cmd_referral_list(struct cmd_ctx *ctx);
+
 /* cmd_ana.c */
 int nvmf_cmd_ana_create(struct cmd_ctx *ctx);
 int nvmf_cmd_ana_delete(struct cmd_ctx *ctx);

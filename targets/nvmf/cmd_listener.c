@@ -116,6 +116,8 @@ int nvmf_cmd_listener_list(struct cmd_ctx *ctx)
 				cmd_col(ctx, "state", "stopped");
 			else
 				cmd_col(ctx, "state", "retrying: %s", strerror(-port->error));
+			cmd_col_time(ctx, "retry-every", port->state == NVMF_PORT_RETRYING ?
+				     port->retry_us * 1000 : 0);
 		}
 	}
 	return 0;

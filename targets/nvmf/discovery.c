@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The discovery subsystem and its log page (base 2.0c 5.16.1.23): it is offered on every port and
- * shows a host what it may connect to. Any change of subsystems, hosts or listeners raises the
- * generation counter and tells the discovery controllers that asked for it.
+ * shows a host what it may connect to: for each subsystem that it may use an entry for each address
+ * that listens, and the discovery services elsewhere that referrals name. Any change of subsystems,
+ * hosts, listeners or referrals raises the generation counter and tells the discovery controllers
+ * that asked for it.
  */
 #include "targets/nvmf/nvmf.h"
 
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +39,62 @@ void nvmf_discovery_changed(void)
 		nvmf_event_raise(ctrl, NVMF_EVENT_DISCOVERY);
 }
 
+/* ---- addresses ---- */
+
+/* IP of an interface's address of FAMILY that other machines can use; NULL: it is none. */
+static const void *discovery_ip(const struct ifaddrs *ifa, uint8_t family)
+{
+	const struct sockaddr_in6 *six = (const void *)ifa->ifa_addr;
+	const struct sockaddr_in *four = (const void *)ifa->ifa_addr;
+
+	if (!ifa->ifa_addr || !(ifa->ifa_flags & IFF_UP) || (ifa->ifa_flags & IFF_LOOPBACK))
+		return NULL;
+	if (family == 4)
+		return ifa->ifa_addr->sa_family == AF_INET ? &four->sin_addr : NULL;
+	return ifa->ifa_addr->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr)
+	       ? &six->sin6_addr : NULL;
+}
+
+/* This machine's first such address. */
+static bool discovery_own_ip(struct net_addr *addr)
+{
+	struct ifaddrs *all, *ifa;
+	bool found = false;
+
+	if (getifaddrs(&all))
+		return false;
+	for (ifa = all; ifa && !found; ifa = ifa->ifa_next) {
+		const void *ip = discovery_ip(ifa, addr->family);
+
+		found = ip;
+		if (ip)
+			memcpy(addr->ip, ip, addr->family == 4 ? 4 : 16);
+	}
+	freeifaddrs(all);
+	return found;
+}
+
+/*
+ * Where the host that asks on QUEUE finds the port. Who listens on any address is found where the
+ * host has reached us, or, in the other address family, by an address of this machine. False:
+ * nowhere.
+ */
+static bool discovery_addr(const struct nvmf_queue *queue, const struct nvmf_port *port,
+			   struct net_addr *addr)
+{
+	*addr = port->listener.addr;
+	if (port->state != NVMF_PORT_LISTENING)
+		return false;
+	if (!addr_is_any(addr))
+		return true;
+	if (queue->local_addr.family != addr->family)
+		return discovery_own_ip(addr);
+	memcpy(addr->ip, queue->local_addr.ip, sizeof(addr->ip));
+	return true;
+}
+
+/* ---- entries ---- */
+
 static void discovery_text(char *field, size_t len, const char *text)
 {
 	size_t n = MIN(strlen(text), len);
@@ -42,64 +103,86 @@ static void discovery_text(char *field, size_t len, const char *text)
 	memset(field + n, ' ', len - n);
 }
 
-static void discovery_entry(const struct nvmf_queue *queue, const struct nvmf_subsystem *subsys,
-			    const struct nvmf_port *port, struct nvmf_discovery_entry *entry)
+static void discovery_entry(struct nvmf_discovery_entry *entry, uint8_t subtype, const char *nqn,
+			    uint8_t trtype, const struct net_addr *addr)
 {
-	struct net_addr addr = port->listener.addr;
 	char text[ADDR_TEXT_BYTES];
 
-	/* listening on any address: the one that the host has reached us by */
-	if (addr_is_any(&addr) && queue->local_addr.family == addr.family)
-		memcpy(addr.ip, queue->local_addr.ip, sizeof(addr.ip));
 	memset(entry, 0, sizeof(*entry));
-	entry->trtype = port->transport->trtype;
-	entry->adrfam = addr.family == 6 ? NVMF_ADRFAM_IPV6 : NVMF_ADRFAM_IPV4;
-	entry->subtype = subsys->discovery ? NVMF_SUBTYPE_CURRENT_DISCOVERY : NVMF_SUBTYPE_NVM;
+	entry->trtype = trtype;
+	entry->adrfam = addr->family == 6 ? NVMF_ADRFAM_IPV6 : NVMF_ADRFAM_IPV4;
+	entry->subtype = subtype;
 	entry->treq = NVMF_TREQ_SECURE_NOT_REQUIRED | NVMF_TREQ_NO_SQ_FLOW;
-	entry->portid = le16_make(port->portid);
 	entry->cntlid = le16_make(NVMF_CNTLID_DYNAMIC);
 	entry->asqsz = le16_make((uint16_t)MAX(config.nvmf_queue_depth_max,
 					       NVMF_ADMIN_SQSIZE_MIN));
-	if (subsys->discovery)
+	if (subtype == NVMF_SUBTYPE_CURRENT_DISCOVERY)
 		entry->eflags = le16_make(NVMF_EFLAGS_EPCSD | NVMF_EFLAGS_DUPRETINFO);
-	snprintf(text, sizeof(text), "%u", addr.port);
+	snprintf(text, sizeof(text), "%u", addr->port);
 	discovery_text(entry->trsvcid, sizeof(entry->trsvcid), text);
-	addr_format(&addr, text);
+	addr_format(addr, text);
 	discovery_text(entry->traddr, sizeof(entry->traddr), text);
-	memcpy(entry->subnqn, subsys->nqn, sizeof(subsys->nqn));
+	memcpy(entry->subnqn, nqn, strlen(nqn));
+	if (trtype == NVMF_TRTYPE_RDMA) {
+		entry->rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
+		entry->rdma.prtype = NVMF_RDMA_PRTYPE_NONE;
+		entry->rdma.cms = NVMF_RDMA_CMS_CM;
+	}
 }
 
 /* Emits the entries in order into REQ, or only counts them when it is NULL. */
+struct discovery_walk {
+	struct nvmf_req *req;
+	const struct nvmf_queue *queue;
+	uint64_t count;
+};
+
+static void walk_entry(struct discovery_walk *walk, const struct nvmf_discovery_entry *entry)
+{
+	uint64_t at = sizeof(struct nvmf_discovery_log) + walk->count++ * sizeof(*entry);
+
+	if (walk->req)
+		nvmf_req_emit(walk->req, nvmf_log_offset(walk->req), at, entry, sizeof(*entry));
+}
+
+static void walk_port(struct discovery_walk *walk, const struct nvmf_subsystem *subsys,
+		      const struct nvmf_port *port)
+{
+	struct nvmf_discovery_entry entry;
+	struct net_addr addr;
+
+	if (!discovery_addr(walk->queue, port, &addr))
+		return;
+	discovery_entry(&entry, subsys->discovery ? NVMF_SUBTYPE_CURRENT_DISCOVERY
+						  : NVMF_SUBTYPE_NVM,
+			subsys->nqn, port->transport->trtype, &addr);
+	entry.portid = le16_make(port->portid);
+	walk_entry(walk, &entry);
+}
+
 static uint64_t discovery_walk(struct nvmf_req *req, const struct nvmf_queue *queue)
 {
-	const struct nvmf_ctrl *ctrl = queue->ctrl;
+	struct discovery_walk walk = { .req = req, .queue = queue };
+	const struct nvmf_referral *referral;
+	const struct nvmf_listener *listener;
 	struct nvmf_discovery_entry entry;
 	struct nvmf_subsystem *subsys;
-	struct nvmf_listener *listener;
-	uint64_t count = 0;
 
-	if (queue->port) {
-		count++;
-		if (req) {
-			discovery_entry(queue, ctrl->subsys, queue->port, &entry);
-			nvmf_req_emit(req, nvmf_log_offset(req), sizeof(struct nvmf_discovery_log),
-				      &entry, sizeof(entry));
-		}
-	}
+	if (queue->port)
+		walk_port(&walk, queue->ctrl->subsys, queue->port);
 	list_for_each(subsys, &nvmf_target.subsystems, link) {
 		if (subsys->discovery || subsys->deleting ||
-		    !nvmf_host_allowed(subsys, ctrl->hostnqn))
+		    !nvmf_host_allowed(subsys, queue->ctrl->hostnqn))
 			continue;
-		list_for_each(listener, &subsys->listeners, link) {
-			uint64_t at = sizeof(struct nvmf_discovery_log) + count++ * sizeof(entry);
-
-			if (!req)
-				continue;
-			discovery_entry(queue, subsys, listener->port, &entry);
-			nvmf_req_emit(req, nvmf_log_offset(req), at, &entry, sizeof(entry));
-		}
+		list_for_each(listener, &subsys->listeners, link)
+			walk_port(&walk, subsys, listener->port);
 	}
-	return count;
+	list_for_each(referral, &nvmf_target.referrals, link) {
+		discovery_entry(&entry, NVMF_SUBTYPE_REFERRAL, NVMF_DISCOVERY_NQN,
+				referral->trtype, &referral->addr);
+		walk_entry(&walk, &entry);
+	}
+	return walk.count;
 }
 
 uint64_t nvmf_discovery_log_len(const struct nvmf_req *req)

@@ -26,6 +26,8 @@ static void port_listen(struct nvmf_port *port)
 			log_info("nvmf %s: listening", text);
 		port->state = NVMF_PORT_LISTENING;
 		port->error = 0;
+		port->retry_us = 0;
+		nvmf_discovery_changed();
 		return;
 	}
 	if (rc != port->error)

@@ -16,6 +16,7 @@ int nvmf_module_init(void)
 	list_init(&nvmf_target.subsystems);
 	list_init(&nvmf_target.ports);
 	list_init(&nvmf_target.transports);
+	list_init(&nvmf_target.referrals);
 	event_init(&nvmf_target.conn_gone);
 	nvmf_target.genctr = 0;
 	nvmf_absent_init();
@@ -28,6 +29,7 @@ void nvmf_module_fini(void)
 
 	nvmf_balance_stop();
 	nvmf_absent_fini();
+	nvmf_referral_clear();
 	list_for_each_safe(subsys, tmp, &nvmf_target.subsystems, link)
 		if (!subsys->discovery)
 			nvmf_subsystem_delete(subsys, true);
@@ -133,6 +135,7 @@ static void config_subsystem(struct config_out *out, struct nvmf_subsystem *subs
 void nvmf_config(struct config_out *out)
 {
 	struct nvmf_subsystem *subsys;
+	const struct nvmf_referral *referral;
 	struct nvmf_listener *listener;
 
 	list_for_each(subsys, &nvmf_target.subsystems, link) {
@@ -140,5 +143,12 @@ void nvmf_config(struct config_out *out)
 			config_subsystem(out, subsys);
 		list_for_each(listener, &subsys->listeners, link)
 			config_listener(out, subsys, listener);
+	}
+	list_for_each(referral, &nvmf_target.referrals, link) {
+		char addr[ADDR_TEXT_BYTES];
+
+		addr_format(&referral->addr, addr);
+		config_line(out, "referral add transport=%s address=%s port=%u",
+			    nvmf_referral_transport(referral), addr, referral->addr.port);
 	}
 }

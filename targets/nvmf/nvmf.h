@@ -53,7 +53,7 @@ struct config_out;
 struct nvmf_target {
 	struct list subsystems;
 	struct nvmf_subsystem *discovery;
-	struct list transports, ports;
+	struct list transports, ports, referrals;
 	uint16_t portid_next;
 	uint32_t session_next;
 	unsigned ctrl_count, conn_count;
@@ -107,5 +107,23 @@ int nvmf_discovery_init(void);
 void nvmf_discovery_changed(void);
 uint64_t nvmf_discovery_log_len(const struct nvmf_req *req);
 void nvmf_discovery_log_emit(struct nvmf_req *req);
+
+/* referral.c */
+struct nvmf_referral {
+	struct list link;               /* nvmf_target.referrals */
+	uint8_t trtype;                 /* TCP or RDMA, built in or not */
+	struct net_addr addr;
+};
+
+/* -EEXIST, -EINVAL (not somebody's address), -ENOMEM. */
+int nvmf_referral_add(uint8_t trtype, const struct net_addr *addr);
+/* -ENOENT. */
+int nvmf_referral_remove(uint8_t trtype, const struct net_addr *addr);
+void nvmf_referral_clear(void);
+
+static inline const char *nvmf_referral_transport(const struct nvmf_referral *referral)
+{
+	return referral->trtype == NVMF_TRTYPE_RDMA ? "rdma" : "tcp";
+}
 
 #endif
