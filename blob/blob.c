@@ -142,9 +142,7 @@ void blob_damage(struct blob *b, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	if (!b->store->shadow)
-		log_warn("store %s: blob 0x%" PRIx64 " is damaged: %s", b->store->name, b->id,
-			 text);
+	log_warn("store %s: blob 0x%" PRIx64 " is damaged: %s", b->store->name, b->id, text);
 	if (!b->damage)
 		b->damage = strdup(text);
 	ASSERT(b->damage);

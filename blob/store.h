@@ -91,7 +91,6 @@ struct store {
 
 	/* store.c */
 	unsigned inside;                /* entered */
-	bool shadow;                    /* of a check: what it finds is not logged */
 	bool alone;
 	unsigned waiting;               /* tasks in store_enter, store_enter_alone */
 	struct event left;              /* somebody left */
