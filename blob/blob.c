@@ -120,6 +120,7 @@ void blob_free(struct blob *b)
 	b->store->blob_count--;
 	while ((x = list_pop_entry(&b->xattrs, struct blob_xattr, link)))
 		free(x);
+	ASSERT(!b->view);
 	blob_map_destroy(b->map);
 	free(b->chain);
 	free(b->damage);
@@ -142,7 +143,9 @@ void blob_damage(struct blob *b, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	log_warn("store %s: blob 0x%" PRIx64 " is damaged: %s", b->store->name, b->id, text);
+	if (!b->store->shadow)
+		log_warn("store %s: blob 0x%" PRIx64 " is damaged: %s", b->store->name, b->id,
+			 text);
 	if (!b->damage)
 		b->damage = strdup(text);
 	ASSERT(b->damage);

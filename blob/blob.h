@@ -32,6 +32,7 @@
 struct store;
 struct blob;
 struct volume;
+struct blob_view;
 
 enum { BLOB_WHY_BYTES = 240, STORE_NAME_BYTES = BS_VOLUME_NAME_BYTES };
 
@@ -124,6 +125,9 @@ struct blob {
 	struct task_lock lock;          /* of changes to its metadata, and to its map */
 	struct volume *volume;          /* blob/volume.h: what serves it; NULL */
 	unsigned open_count;            /* who needs it: its volume, running operations */
+	bool dying;                     /* being made or deleted: not to be opened */
+	struct blob_view *view;         /* blob/view.h: what all reactors read; NULL: not served */
+	struct bdev *external;          /* the disk beneath it, while there is one */
 
 	/* decode.c, scan.c: where the reading of its chain stands */
 	struct {

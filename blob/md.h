@@ -47,6 +47,15 @@ int slot_read(struct store *s, enum slot_kind *kind, uint32_t *page, void *image
 /* Completes a torn write of a page. */
 int slot_replay(struct store *s);
 
+/* ---- super.c, load.c, unload.c ---- */
+
+/* As super_decode(), of a superblock whose checksum is not right and whose fields may be. */
+int super_decode_fields(const struct bs_super *raw, uint64_t disk_bytes, struct super *out);
+/* Reads and decodes page 0 into s->super. */
+int super_read(struct store *s, struct why *why);
+/* No store is there afterwards; durable. */
+int super_wipe(struct store *s);
+
 /* ---- page.c: one page ---- */
 
 static inline uint64_t page_at(const struct store *s, uint32_t page)
@@ -83,6 +92,13 @@ struct md_chain {
 int blob_encode(const struct blob *b, struct md_chain *chain);
 void extent_encode(const struct blob *b, uint32_t e, struct bs_md_page *md);
 void md_chain_free(struct md_chain *chain);
+
+/* ---- check_report.c ---- */
+
+__attribute__((format(printf, 6, 7)))
+struct finding *check_report_add(struct check_report *report, enum finding_kind kind,
+				 uint64_t blob, uint64_t first, uint64_t count,
+				 const char *fmt, ...);
 
 /* ---- mask.c ---- */
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "blob/md.h"
+#include "blob/volume.h"
 #include "core/base/log.h"
 #include "core/base/panic.h"
 
@@ -112,6 +113,7 @@ static void gone_task(void *arg)
 {
 	struct store *s = arg;
 
+	volumes_stop(s, NULL);
 	while (s->alone || s->inside > 0) {
 		event_clear(&s->left);
 		task_wait(&s->left);

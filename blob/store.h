@@ -50,6 +50,8 @@ uint32_t super_md_clusters(const struct super *super);
 
 enum store_state { STORE_LOADING, STORE_LOADED, STORE_GONE };
 
+struct lane;
+
 struct store_figures {
 	uint64_t cluster_bytes, clusters, clusters_free;
 	uint64_t pages, pages_free;     /* of metadata */
@@ -91,9 +93,22 @@ struct store {
 
 	/* store.c */
 	unsigned inside;                /* entered */
+	bool shadow;                    /* of a check: what it finds is not logged */
 	bool alone;
 	unsigned waiting;               /* tasks in store_enter, store_enter_alone */
 	struct event left;              /* somebody left */
+
+	/* view.c, volume.c; NULL: its volumes are not served */
+	struct lane **lanes;            /* of each reactor */
+	struct task_lock drain_lock;
+	unsigned volume_ops;            /* operations on volumes under way */
+	bool stopping;                  /* none may begin */
+	struct event volume_idle;
+	struct list namings;            /* names that are being given */
+
+	/* batch.c, external.c: copies under way from disks beneath volumes */
+	unsigned external_copies;
+	struct event external_idle;
 
 	/* percent of clusters in use at which to warn; 0: never */
 	unsigned warn_percent[2];

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "blob/store.h"
+#include "blob/md.h"
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
 
@@ -150,6 +150,18 @@ int super_decode(const void *page, uint64_t disk_bytes, struct super *out, struc
 	out->clean &= !torn;
 	rc = sizes_check(out, disk_bytes, why);
 	return rc < 0 ? rc : areas_check(out, why);
+}
+
+int super_decode_fields(const struct bs_super *raw, uint64_t disk_bytes, struct super *out)
+{
+	uint32_t version = le32_un_get(raw->version);
+	int rc;
+
+	if (memcmp(raw->signature, BS_SIGNATURE, BS_SIGNATURE_BYTES) != 0 || version != BS_VERSION)
+		return -EILSEQ;
+	fields_get(raw, disk_bytes, out);
+	rc = sizes_check(out, disk_bytes, NULL);
+	return rc < 0 ? rc : areas_check(out, NULL);
 }
 
 /* ---- encode ---- */

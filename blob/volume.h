@@ -30,6 +30,9 @@ int volumes_start(struct store *s, struct why *why);
 /* -EBUSY when one has users. Removes all bdevs. When the store is GONE: tells users and waits. */
 int volumes_stop(struct store *s, struct why *why);
 
+/* A threshold of the store was passed: users of its thin volumes are told. Does not wait. */
+void volumes_threshold(struct store *s);
+
 /* A blob by "STORE/NAME", damaged ones too; NULL. */
 struct blob *volume_find(const char *path);
 /* What name it goes by: of its xattr, or "blob-ID" when it has none. */

@@ -102,8 +102,10 @@ int store_flush(struct store *s)
 {
 	int rc = 0;
 
+	if (s->state == STORE_GONE)
+		return -ENODEV;
 	if (!s->disk.bdev->volatile_cache)
-		return s->state == STORE_GONE ? -ENODEV : 0;
+		return 0;
 	/* One at a time: who comes meanwhile may have written after the running one began. */
 	task_lock(&s->flush_lock);
 	if (s->unflushed) {

@@ -268,6 +268,12 @@ static void users_tell(struct bdev *bdev, enum bdev_event event)
 	}
 }
 
+void bdev_tell(struct bdev *bdev, enum bdev_event event)
+{
+	if (!bdev->removing)
+		users_tell(bdev, event);
+}
+
 void bdev_unregister(struct bdev *bdev)
 {
 	struct bdev_ctl *ctl = bdev->ctl;
@@ -336,14 +342,6 @@ void bdev_resize(struct bdev *bdev, uint64_t block_count)
 		writers_wait(bdev, block_count, old - block_count);
 	users_tell(bdev, BDEV_RESIZED);
 	event_signal(&bdev->ctl->resized);
-}
-
-void bdev_space_set(struct bdev *bdev, bool low)
-{
-	if (low == bdev->space_low || bdev->removing)
-		return;
-	bdev->space_low = low;
-	users_tell(bdev, BDEV_THRESHOLD);
 }
 
 /* ---- users ---- */

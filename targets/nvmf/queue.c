@@ -50,10 +50,11 @@ void nvmf_queue_closing(struct nvmf_queue *queue)
 void nvmf_queue_gone(struct nvmf_queue *queue)
 {
 	ASSERT(queue->executing == 0);
-	if (queue->counted)
-		nvmf_target.reactor_queues[queue->placed]--;
-	if (queue->ctrl)
+	if (queue->ctrl) {
+		if (queue->qid != 0)
+			nvmf_target.reactor_queues[queue->placed]--;
 		nvmf_ctrl_queue_gone(queue->ctrl, queue);
+	}
 }
 
 struct queue_revoke {
