@@ -63,10 +63,14 @@ struct bdev_ops {
 	void (*chan_close)(struct bdev_chan *chan);
 	/*
 	 * Takes ownership; never calls done; ends in io_complete(). A full queue is the driver's to
-	 * wait for. IO_ABORT comes here too when it is in ops_supported, otherwise bdev.c answers
-	 * it when the victim is done.
+	 * wait for.
 	 */
 	void (*submit)(struct bdev_chan *chan, struct io *io);
+	/*
+	 * Asks for the early end of an io that the driver has: it ends as ever, with
+	 * IO_ERR_ABORTED if that worked. NULL: it cannot. May complete VICTIM, or do nothing.
+	 */
+	void (*abort)(struct bdev_chan *chan, struct io *victim);
 	/* In a task on reactor 0, all channels closed: free the bdev. */
 	void (*destroy)(struct bdev *bdev);
 	/* Rows for `disk show`, after the common ones; may be NULL. */

@@ -147,6 +147,8 @@ void bdev_piece_init(struct bdev_chan_ctl *ctl);
  * channel is in line for it.
  */
 bool bdev_piece_issue(struct io *parent, enum io_op op);
+/* Asks the driver for the early end of the pieces that it has of PARENT. */
+void bdev_pieces_abort(const struct io *parent);
 int bdev_bounce_init(void);
 void bdev_bounce_fini(void);
 

@@ -6,9 +6,9 @@
  * it is, accounted for when it comes back. chan->gate is 0 on it: one test in, one test out.
  * What the driver cannot take as it is goes to bdev_split.c.
  *
- * Aborts: a driver that offers IO_ABORT gets those whose victim it has. Others are answered here: a
- * victim that waits is taken out and ends with IO_ERR_ABORTED, one in pieces issues no more of
- * them, and in any case the abort is done after its victim.
+ * Aborts are answered here: a victim that waits is taken out and ends with IO_ERR_ABORTED, one in
+ * pieces issues no more of them, and a driver that can is asked to end what it has. In any case the
+ * abort is done after its victim.
  */
 #include <stddef.h>
 
@@ -26,6 +26,7 @@ const struct bdev_op_rule bdev_op_rules[UINT8_MAX + 1] = {
 	[IO_UNMAP] = { .range = true, .writes = true, .stat_at = AT(STAT_UNMAP) },
 	[IO_WRITE_ZEROES] = { .range = true, .writes = true, .stat_at = AT(STAT_OTHER) },
 	[IO_COMPARE] = { .range = true, .data = 1, .stat_at = AT(STAT_OTHER) },
+	[IO_VERIFY] = { .range = true, .stat_at = AT(STAT_OTHER) },
 	[IO_COMPARE_WRITE] = { .range = true, .data = 2, .writes = true,
 			       .stat_at = AT(STAT_OTHER) },
 	[IO_COPY] = { .range = true, .writes = true, .stat_at = AT(STAT_OTHER) },
@@ -183,11 +184,6 @@ static void abort_submit(struct bdev_chan *chan, struct io *io)
 		io_complete(io, IO_ERR_INVALID);
 		return;
 	}
-	if (victim->stage == IO_AT_DRIVER && (chan->bdev->ops_supported & 1u << IO_ABORT)) {
-		io->stage = IO_AT_DRIVER;
-		chan->bdev->ops->submit(chan, io);
-		return;
-	}
 	io->stage = IO_HELD;
 	list_push(&chan->ctl->aborts, &io->link);
 	chan->gate |= BDEV_GATE_ABORT;
@@ -196,6 +192,9 @@ static void abort_submit(struct bdev_chan *chan, struct io *io)
 		io_complete(victim, IO_ERR_ABORTED);
 	} else if (victim->stage == IO_IN_PIECES) {
 		bdev_split_cancel(victim, IO_ERR_ABORTED);
+		bdev_pieces_abort(victim);
+	} else if (victim->stage == IO_AT_DRIVER && chan->bdev->ops->abort) {
+		chan->bdev->ops->abort(chan, victim);
 	}
 }
 

@@ -257,6 +257,12 @@ static uint64_t piece_fill(struct bdev_piece *piece, enum io_op op, uint64_t lef
 		piece->kind = PIECE_COMPARE;
 		bytes = MIN(bytes, BDEV_BOUNCE_BYTES);
 		return piece_bounce(piece, bytes) ? bytes >> bdev->block_shift : 0;
+	case IO_VERIFY:
+		if (native)
+			return left;
+		piece->io.op = IO_READ;
+		bytes = MIN(bytes, BDEV_BOUNCE_BYTES);
+		return piece_bounce(piece, bytes) ? bytes >> bdev->block_shift : 0;
 	case IO_COPY:
 		piece->io.src_lba = piece->parent->src_lba + bdev_parent(piece->parent)->issued;
 		if (native)
@@ -294,6 +300,12 @@ static void piece_put(struct bdev_chan *chan, struct bdev_piece *piece)
 	list_push_front(&chan->ctl->pieces, &piece->io.link);
 }
 
+/* FUA of a driver that lacks it is a flush at the end. */
+static uint8_t piece_flags(const struct io *parent)
+{
+	return parent->flags & (parent->chan->bdev->fua ? 0xff : (uint8_t)~IO_FUA);
+}
+
 /* What remains to be done after the driver; true when the piece went to the driver again. */
 static bool piece_follow_up(struct bdev_piece *piece, struct bdev_chan *chan)
 {
@@ -313,6 +325,7 @@ static bool piece_follow_up(struct bdev_piece *piece, struct bdev_chan *chan)
 	case PIECE_COPY_READ:
 		piece->kind = PIECE_COPY_WRITE;
 		io->op = IO_WRITE;
+		io->flags = piece_flags(piece->parent);
 		io->lba = piece->parent->lba + (io->lba - piece->parent->src_lba);
 		io->stage = IO_AT_DRIVER;
 		chan->bdev->ops->submit(chan, io);
@@ -354,7 +367,7 @@ bool bdev_piece_issue(struct io *parent, enum io_op op)
 	piece->kind = PIECE_PLAIN;
 	piece->iov_index = p->iov_index;
 	piece->iov_offset = p->iov_offset;
-	piece->io.flags = parent->flags & (chan->bdev->fua ? 0xff : (uint8_t)~IO_FUA);
+	piece->io.flags = piece_flags(parent);
 	piece->io.lba = parent->lba + p->issued;
 	piece->io.iov_count = 0;
 	blocks = piece_fill(piece, op, parent->lba_count - p->issued);
@@ -372,6 +385,18 @@ bool bdev_piece_issue(struct io *parent, enum io_op op)
 	piece->io.stage = IO_AT_DRIVER;
 	chan->bdev->ops->submit(chan, &piece->io);
 	return true;
+}
+
+void bdev_pieces_abort(const struct io *parent)
+{
+	struct bdev_chan *chan = parent->chan;
+
+	for (unsigned i = 0; i < BDEV_PIECES && chan->bdev->ops->abort; i++) {
+		struct bdev_piece *piece = &chan->ctl->piece[i];
+
+		if (piece->parent == parent && piece->io.stage == IO_AT_DRIVER)
+			chan->bdev->ops->abort(chan, &piece->io);
+	}
 }
 
 void bdev_piece_init(struct bdev_chan_ctl *ctl)

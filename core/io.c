@@ -30,6 +30,7 @@ static const char *const op_names[IO_OP_COUNT] = {
 	[IO_UNMAP] = "unmap",
 	[IO_WRITE_ZEROES] = "write-zeroes",
 	[IO_COMPARE] = "compare",
+	[IO_VERIFY] = "verify",
 	[IO_COMPARE_WRITE] = "compare-write",
 	[IO_COPY] = "copy",
 	[IO_ABORT] = "abort",
@@ -109,7 +110,7 @@ enum io_status io_status_from_errno(int rc, enum io_op op)
 		return IO_ERR_MISCOMPARE;
 	case EIO:
 	case ENODATA:
-		if (op == IO_READ || op == IO_COMPARE)
+		if (op == IO_READ || op == IO_COMPARE || op == IO_VERIFY)
 			return IO_ERR_MEDIA_READ;
 		return op == IO_WRITE ? IO_ERR_MEDIA_WRITE : IO_ERR_DEVICE;
 	default:

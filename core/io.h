@@ -25,10 +25,11 @@ enum io_op {
 	IO_UNMAP,
 	IO_WRITE_ZEROES,
 	IO_COMPARE,             /* iov against the medium: IO_ERR_MISCOMPARE when it differs */
+	IO_VERIFY,              /* whether the blocks can be read; no data */
 	/* iov holds lba_count blocks to compare, then lba_count to write; atomic */
 	IO_COMPARE_WRITE,
 	IO_COPY,                /* lba_count blocks from src_lba to lba; they must not overlap */
-	/* victim: an io of the same channel; done when it is finished one way or the other */
+	/* victim: an io of the same channel; done after it, however it ended */
 	IO_ABORT,
 	IO_OP_COUNT,
 };

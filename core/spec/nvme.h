@@ -469,6 +469,25 @@ enum nvme_dsm {
 	NVME_DSM_RANGES_MAX = 256,
 };
 
+/* Copy: cdw12 nr 7:0 (0-based), descriptor format 11:8, then these; slba is where to. */
+enum nvme_copy_cdw12 {
+	NVME_COPY_NR_MASK = 0xff,
+	NVME_COPY_FORMAT_MASK = 0xf << 8,
+	NVME_COPY_STC_MASK = 3 << 24,
+	NVME_COPY_PRINFO_MASK = 0xf << 12 | 0xf << 26,  /* of reading, of writing */
+};
+
+/* Descriptor format 0. */
+struct nvme_copy_range {
+	le64 rsvd0;
+	le64 slba;
+	le16 nlb;                       /* 0-based */
+	uint8_t rsvd18[6];
+	le32 eilbrt;
+	le16 elbat, elbatm;
+};
+static_assert(sizeof(struct nvme_copy_range) == 32, "copy range");
+
 struct nvme_dsm_range {
 	le32 cattr;
 	le32 nlb;                       /* blocks, not 0-based */

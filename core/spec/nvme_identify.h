@@ -92,6 +92,7 @@ enum nvme_oncs {
 	NVME_ONCS_COPY = 1 << 8,
 };
 
+enum { NVME_OCFS_FORMAT0 = 1 << 0 };      /* cdfs: copy descriptor formats */
 enum nvme_fuses { NVME_FUSES_COMPARE_WRITE = 1 << 0 };
 
 enum nvme_vwc {
@@ -309,7 +310,9 @@ struct nvme_id_ctrl_nvm {
 };
 static_assert(sizeof(struct nvme_id_ctrl_nvm) == 4096, "Identify Controller, NVM");
 
-/* CNS 08h. */
+/* CNS 08h; nsfeat has bits of its own. */
+enum { NVME_NSFEAT_VWC_NOT_PRESENT = 1 << 5 };  /* this namespace has no volatile write cache */
+
 struct nvme_id_ns_independent {
 	uint8_t nsfeat, nmic, rescap, fpi;
 	le32 anagrpid;

@@ -3,6 +3,7 @@
  * The admin command sets: one table for I/O controllers, one for discovery controllers. Identify
  * and the log of supported commands are made from them. All admin commands run on reactor 0.
  */
+#include "targets/nvmf/abort.h"
 #include "targets/nvmf/nvmf.h"
 
 static void keep_alive_exec(struct nvmf_req *req)
@@ -14,21 +15,6 @@ static void keep_alive_exec(struct nvmf_req *req)
 static void async_event_exec(struct nvmf_req *req)
 {
 	nvmf_event_request(req->queue->ctrl, req);
-}
-
-static void abort_exec(struct nvmf_req *req)
-{
-	uint32_t cdw10 = le32_get(req->sqe.cdw10);
-
-	/*
-	 * Held event requests can be aborted; an I/O command is at its device and ends by itself
-	 * (base 2.0c 5.1: Abort is best effort).
-	 */
-	req->dw0 = NVME_ABORT_NOT_DONE;
-	if ((uint16_t)cdw10 == 0 &&
-	    nvmf_event_abort(req->queue->ctrl, (uint16_t)(cdw10 >> NVME_ABORT_CID_SHIFT)))
-		req->dw0 = 0;
-	nvmf_req_done(req, 0);
 }
 
 #define CMD_FABRICS { \
@@ -58,7 +44,7 @@ static void abort_exec(struct nvmf_req *req)
 	.name = "keep alive", .exec = keep_alive_exec, \
 }
 #define CMD_ABORT { \
-	.name = "abort", .flags = NVMF_CMD_READY, .exec = abort_exec, \
+	.name = "abort", .flags = NVMF_CMD_READY, .exec = nvmf_abort_exec, \
 }
 
 const struct nvmf_cmd nvmf_admin_cmds[256] = {

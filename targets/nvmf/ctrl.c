@@ -165,6 +165,7 @@ struct nvmf_ctrl *nvmf_ctrl_create(struct nvmf_subsystem *subsys, struct nvmf_qu
 	atomic_init(&ctrl->view, view);
 	nvmf_feature_reset(ctrl);
 	memcpy(ctrl->hostid, hostid, sizeof(ctrl->hostid));
+	resv_host_set(&ctrl->resv_host, RESV_HOST_NVME, hostid, sizeof(ctrl->hostid));
 	ctrl->admin = admin;
 	ctrl->connected_us = clock_now_us();
 	ctrl->queues_granted = subsys->discovery ? 0 : config.nvmf_queues_max;
@@ -189,6 +190,7 @@ static void ctrl_destroy(struct nvmf_ctrl *ctrl)
 	nvmf_target.ctrl_count--;
 	free(atomic_load(&ctrl->view));
 	free(ctrl->view_next);
+	nvmf_resv_log_reset(ctrl);
 	free(ctrl);
 	event_signal(&subsys->ctrl_gone);
 }
@@ -281,6 +283,7 @@ static void ctrl_reset(struct nvmf_ctrl *ctrl)
 	nvmf_event_drop(ctrl, NVME_SC_ABORT_REQUESTED);
 	ctrl->events_pending = ctrl->events_masked = 0;
 	nvmf_feature_reset(ctrl);
+	nvmf_resv_log_reset(ctrl);
 	ctrl->changed_count = 0;
 	ctrl->queues_set = false;
 	ctrl->queues_granted = ctrl->subsys->discovery ? 0 : config.nvmf_queues_max;

@@ -12,7 +12,9 @@
 
 #include "core/base/list.h"
 #include "core/reactor.h"
+#include "core/resv.h"
 #include "core/spec/nvme_log.h"
+#include "core/spec/nvme_resv.h"
 #include "targets/nvmf/req.h"
 #include "targets/nvmf/subsystem.h"
 #include "targets/nvmf/view.h"
@@ -21,6 +23,7 @@ enum {
 	NVMF_ANATT_S = 10,              /* longest time in ANA state change */
 	NVMF_AER_MAX = 4,               /* outstanding asynchronous event requests */
 	NVMF_ERROR_LOG_MAX = 64,        /* entries */
+	NVMF_RESV_NOTES_MAX = 255,
 	NVMF_KAS_MS = 100,              /* granularity of the keep alive timer */
 	NVMF_DISCOVERY_IDLE_MS = 120000,        /* of a discovery controller without KATO */
 };
@@ -29,7 +32,21 @@ enum nvmf_event {
 	NVMF_EVENT_NS_CHANGED,
 	NVMF_EVENT_ANA,
 	NVMF_EVENT_DISCOVERY,
+	NVMF_EVENT_RESERVATION,
 	NVMF_EVENT_COUNT,
+};
+
+/* A reservation notification that the host has not read. */
+struct nvmf_resv_note {
+	uint64_t count;
+	uint32_t nsid;
+	uint8_t type;                   /* enum nvme_resv_note */
+};
+
+struct nvmf_resv_log {
+	uint64_t count;                 /* that there ever were */
+	unsigned first, used;           /* ring */
+	struct nvmf_resv_note notes[NVMF_RESV_NOTES_MAX];
 };
 
 struct nvmf_ctrl {
@@ -42,6 +59,7 @@ struct nvmf_ctrl {
 	struct nvmf_view *view_next;    /* view.c */
 	char hostnqn[NVMF_NQN_BYTES];
 	uint8_t hostid[16];
+	struct resv_host resv_host;     /* who that is to reservations; constant */
 	struct nvmf_queue *admin;       /* NULL once its connection is gone */
 	struct list queues;             /* I/O queues */
 	unsigned queue_count;           /* I/O queues */
@@ -63,6 +81,9 @@ struct nvmf_ctrl {
 	uint32_t arbitration, error_recovery, atomicity;
 	uint32_t temperature[2];        /* thresholds, kelvin: over, under */
 	uint8_t host_behavior[512];
+	unsigned abort_count;           /* Abort commands under way */
+	struct nvmf_resv_log resv_log;
+	uint8_t *resv_mask;             /* by NSID - 1: what is not wanted; NULL: all is */
 	uint64_t error_count;
 	struct nvme_log_error errors[NVMF_ERROR_LOG_MAX];       /* ring by error_count */
 	uint32_t changed_count;         /* over 1024: all */
@@ -122,5 +143,17 @@ bool nvmf_event_abort(struct nvmf_ctrl *ctrl, uint16_t cid);
 void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid);
 /* One controller is told; all are noted first, then raised. */
 void nvmf_event_ns_note(struct nvmf_ctrl *ctrl, uint32_t nsid);
+
+/* resv_log.c */
+void nvmf_resv_init(void);
+void nvmf_resv_fini(void);
+/* The oldest notification; it is forgotten unless RETAIN. */
+void nvmf_resv_log_read(struct nvmf_ctrl *ctrl, bool retain, struct nvme_log_resv *page);
+void nvmf_resv_log_reset(struct nvmf_ctrl *ctrl);
+/* Features 82h and 83h. */
+uint16_t nvmf_resv_mask_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl);
+uint16_t nvmf_resv_mask_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11);
+uint16_t nvmf_resv_persist_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl);
+void nvmf_resv_persist_exec(struct nvmf_req *req);
 
 #endif

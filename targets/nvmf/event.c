@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const struct {
-	uint32_t enable;                /* bit of AEC */
+	uint32_t enable;                /* bit of AEC; 0: always */
 	uint32_t dw0;
 	bool discovery;                 /* of discovery controllers, or of the others */
 } events[NVMF_EVENT_COUNT] = {
@@ -31,6 +31,12 @@ static const struct {
 			NVME_LID_DISCOVERY << NVME_AER_LID_SHIFT,
 		true,
 	},
+	/* feature 82h says which are wanted: resv_log.c */
+	[NVMF_EVENT_RESERVATION] = {
+		0,
+		NVME_AER_IO_SET | NVME_AER_IO_SET_RESERVATION << NVME_AER_INFO_SHIFT |
+			NVME_LID_RESERVATION << NVME_AER_LID_SHIFT,
+	},
 };
 
 uint32_t nvmf_event_supported(const struct nvmf_subsystem *subsys)
@@ -47,7 +53,7 @@ void nvmf_event_configure(struct nvmf_ctrl *ctrl, uint32_t aec)
 {
 	ctrl->aec = aec;
 	for (unsigned i = 0; i < NVMF_EVENT_COUNT; i++)
-		if (!(aec & events[i].enable))
+		if (events[i].enable && !(aec & events[i].enable))
 			ctrl->events_pending &= ~(1u << i);
 }
 
@@ -78,7 +84,9 @@ void nvmf_event_request(struct nvmf_ctrl *ctrl, struct nvmf_req *req)
 
 void nvmf_event_raise(struct nvmf_ctrl *ctrl, enum nvmf_event event)
 {
-	if (ctrl->dying || !(ctrl->aec & events[event].enable) ||
+	uint32_t enable = events[event].enable;
+
+	if (ctrl->dying || (enable && !(ctrl->aec & enable)) ||
 	    (ctrl->events_masked & 1u << event))
 		return;
 	ctrl->events_pending |= 1u << event;

@@ -12,6 +12,8 @@
 enum {
 	FEATURE_CHANGEABLE = 1 << 0,
 	FEATURE_DISCOVERY = 1 << 1,     /* discovery controllers have it too */
+	FEATURE_NS = 1 << 2,            /* of a namespace: NSID says of which */
+	SUPPORTED_NS = 1 << 1,
 	SUPPORTED_CHANGEABLE = 1 << 2,
 	TEMPERATURE_VALUE = 0xffff,
 	TEMPERATURE_SELECT_SHIFT = 16,
@@ -27,6 +29,7 @@ struct feature {
 	/* Fills req->dw0, or the data; an NVMe status. */
 	uint16_t (*get)(struct nvmf_req *req, struct nvmf_ctrl *ctrl);
 	uint16_t (*set)(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11);
+	void (*set_exec)(struct nvmf_req *req); /* instead of set, when it takes longer */
 };
 
 static uint16_t arbitration_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
@@ -210,6 +213,10 @@ static const struct feature features[] = {
 	{ NVME_FEAT_KATO, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, kato_get, kato_set },
 	{ NVME_FEAT_HOST_BEHAVIOR, FEATURE_CHANGEABLE, 512, 0, behavior_get, behavior_set },
 	{ NVME_FEAT_HOSTID, 0, 16, 0, hostid_get, hostid_set },
+	{ NVME_FEAT_RESV_MASK, FEATURE_CHANGEABLE | FEATURE_NS, 0, 0, nvmf_resv_mask_get,
+	  nvmf_resv_mask_set },
+	{ NVME_FEAT_RESV_PERSIST, FEATURE_CHANGEABLE | FEATURE_NS, 0, 0, nvmf_resv_persist_get,
+	  NULL, nvmf_resv_persist_exec },
 };
 
 /* As they are before a host changes them. */
@@ -253,8 +260,10 @@ uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
 		return NVME_SC_INVALID_FIELD;
 	if (le32_get(req->sqe.cdw10) & (uint32_t)NVME_FEAT_SV)
 		return NVME_SC_FEATURE_NOT_SAVEABLE;
-	if (!feature->set)
+	if (!feature->set && !feature->set_exec)
 		return NVME_SC_FEATURE_NOT_CHANGEABLE;
+	if (feature->set_exec)
+		req->exec = feature->set_exec;
 	req->data_len = feature->data_len;
 	req->dir = feature->data_len ? NVMF_DIR_H2C : NVMF_DIR_NONE;
 	return 0;
@@ -292,7 +301,8 @@ void nvmf_feature_get_exec(struct nvmf_req *req)
 		status = feature->get(req, req->queue->ctrl);
 		break;
 	case NVME_FEAT_SEL_SUPPORTED:
-		req->dw0 = feature->flags & FEATURE_CHANGEABLE ? SUPPORTED_CHANGEABLE : 0;
+		req->dw0 = (feature->flags & FEATURE_CHANGEABLE ? SUPPORTED_CHANGEABLE : 0) |
+			   (feature->flags & FEATURE_NS ? SUPPORTED_NS : 0);
 		break;
 	default:                        /* nothing is saved, so saved is default */
 		req->dw0 = feature_default(req, feature);

@@ -10,6 +10,10 @@
 
 #include "core/base/panic.h"
 #include "core/config.h"
+#include "core/resv.h"
+#include "core/spec/nvme_resv.h"
+#include "targets/nvmf/abort.h"
+#include "targets/nvmf/nvm.h"
 
 uint16_t nvmf_identify_parse(struct nvmf_req *req)
 {
@@ -77,7 +81,7 @@ static void id_ctrl_io(const struct nvmf_subsystem *subsys, struct nvme_id_ctrl 
 		     NVME_ANACAP_PERSISTENT_LOSS | NVME_ANACAP_CHANGE | NVME_ANACAP_FIXED_GROUP;
 	id->anagrpmax = id->nanagrpid = le32_make(config.nvmf_ana_groups_max);
 	id->cntrltype = NVME_CNTRLTYPE_IO;
-	id->acl = 3;
+	id->acl = NVMF_ABORT_MAX - 1;
 	id->frmw = NVME_FRMW_SLOT1_RO | 1 << NVME_FRMW_SLOTS_SHIFT;
 	id->lpa = NVME_LPA_EFFECTS | NVME_LPA_EXTENDED | NVME_LPA_SUPPORTED_PAGES;
 	id->elpe = NVMF_ERROR_LOG_MAX - 1;
@@ -86,11 +90,14 @@ static void id_ctrl_io(const struct nvmf_subsystem *subsys, struct nvme_id_ctrl 
 	id->nn = le32_make(config.nvmf_namespaces_max);
 	id->mnan = id->nn;
 	id->oncs = le16_make(id_oncs());
+	id->fuses = le16_make(NVME_FUSES_COMPARE_WRITE);
+	/* awun, awupf and acwu are 0, one block: namespaces tell their own */
+	id->cdfs = le16_make(NVME_OCFS_FORMAT0);
 	/*
 	 * Hosts ask once, namespaces come and go: without this bit a host would never flush one
 	 * with a volatile cache that is added later.
 	 */
-	id->vwc = NVME_VWC_PRESENT | NVME_VWC_FLUSH_NO_BROADCAST;
+	id->vwc = NVME_VWC_PRESENT | NVME_VWC_FLUSH_BROADCAST;
 }
 
 static uint16_t id_ctrl(struct nvmf_req *req, void *page)
@@ -134,6 +141,12 @@ static uint8_t id_nsattr(const struct nvmf_ns *ns)
 	return ns->bdev->readonly ? NVME_NSATTR_WRITE_PROTECTED : 0;
 }
 
+static uint8_t id_rescap(void)
+{
+	return NVME_RESCAP_TYPES | NVME_RESCAP_IEKEY |
+	       (resv_ptpl_offered() ? NVME_RESCAP_PTPL : 0);
+}
+
 /* Valid NSIDs are 1 to NN: base 2.0c 3.2.1. */
 static uint16_t id_ns_check(const struct nvmf_req *req)
 {
@@ -173,6 +186,12 @@ static uint16_t id_ns(struct nvmf_req *req, void *page)
 	id->nsfeat = NVME_NSFEAT_NSABP;
 	atomic = (uint16_t)(MIN(MAX(bdev->atomic_blocks, 1u), 65536u) - 1);
 	id->nawun = id->nawupf = le16_make(atomic);
+	id->nacwu = le16_make((uint16_t)(MAX((uint32_t)NVM_FUSED_BYTES_MAX >> ns->lba_shift, 1u) -
+					 1));
+	id->rescap = id_rescap();
+	id->mssrl = le16_make((uint16_t)nvm_copy_range_max(ns->lba_shift));
+	id->mcl = le32_make(nvm_copy_total_max(ns->lba_shift));
+	id->msrc = NVM_COPY_RANGES_MAX - 1;
 	if (bdev->optimal_blocks > 1 && bdev->optimal_blocks <= 65536) {
 		id->nsfeat |= NVME_NSFEAT_OPTPERF;
 		id->npwg = id->npwa = le16_make((uint16_t)(bdev->optimal_blocks - 1));
@@ -240,7 +259,10 @@ static uint16_t id_iocs_ns(struct nvmf_req *req, void *page)
 	return id_slot(req) ? 0 : id_ns_check(req);
 }
 
-/* No limits beyond MDTS: Write Zeroes and DSM are split below. */
+/*
+ * 0: no limits beyond what the fields can say. Verify, Write Zeroes and Dataset Management move no
+ * data between host and controller, and are split for the disk below.
+ */
 static uint16_t id_iocs_ctrl(struct nvmf_req *req, void *page)
 {
 	(void)req;
@@ -256,8 +278,11 @@ static uint16_t id_ns_independent(struct nvmf_req *req, void *page)
 	if (!slot)
 		return id_ns_check(req);
 	id->nmic = NVME_NMIC_SHARED;
+	id->rescap = id_rescap();
 	id->anagrpid = le32_make(slot->ns->ana_group);
 	id->nsattr = id_nsattr(slot->ns);
+	if (!slot->ns->bdev->volatile_cache)
+		id->nsfeat = NVME_NSFEAT_VWC_NOT_PRESENT;
 	id->nstat = 1;
 	return 0;
 }

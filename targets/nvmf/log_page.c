@@ -115,6 +115,17 @@ static void log_changed_emit(struct nvmf_req *req)
 		ctrl->changed_count = 0;
 }
 
+/* ---- reservation notifications ---- */
+
+static void log_resv_emit(struct nvmf_req *req)
+{
+	struct nvmf_ctrl *ctrl = req->queue->ctrl;
+	struct nvme_log_resv page;
+
+	nvmf_resv_log_read(ctrl, le32_get(req->sqe.cdw10) & NVME_LOG_RAE, &page);
+	log_emit(req, 0, &page, sizeof(page));
+}
+
 /* ---- commands supported and effects ---- */
 
 static le32 log_effects_of(const struct nvmf_cmd *cmd)
@@ -163,6 +174,8 @@ static const struct log_page log_pages[] = {
 	  NVMF_EVENT_NS_CHANGED },
 	{ NVME_LID_ANA, LOG_IO, 0, nvmf_ana_log_len, nvmf_ana_log_emit, NVMF_EVENT_ANA },
 	{ NVME_LID_EFFECTS, LOG_IO, sizeof(struct nvme_log_effects), NULL, log_effects_emit, -1 },
+	{ NVME_LID_RESERVATION, LOG_IO, sizeof(struct nvme_log_resv), NULL, log_resv_emit,
+	  NVMF_EVENT_RESERVATION },
 	{ NVME_LID_DISCOVERY, LOG_DISCOVERY, 0, nvmf_discovery_log_len, nvmf_discovery_log_emit,
 	  NVMF_EVENT_DISCOVERY },
 };
@@ -216,10 +229,14 @@ uint16_t nvmf_log_parse(struct nvmf_req *req)
 void nvmf_log_exec(struct nvmf_req *req)
 {
 	const struct log_page *page = log_find(req);
+	struct nvmf_ctrl *ctrl = req->queue->ctrl;
 
 	nvmf_req_clear(req);
 	page->emit(req);
 	if (page->event >= 0 && !(le32_get(req->sqe.cdw10) & NVME_LOG_RAE))
-		nvmf_event_read(req->queue->ctrl, (enum nvmf_event)page->event);
+		nvmf_event_read(ctrl, (enum nvmf_event)page->event);
 	nvmf_req_done(req, 0);
+	/* one notification a page: what is left is told anew */
+	if (page->lid == NVME_LID_RESERVATION && ctrl->resv_log.used)
+		nvmf_event_raise(ctrl, NVMF_EVENT_RESERVATION);
 }

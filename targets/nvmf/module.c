@@ -7,10 +7,13 @@
 
 #include "core/cmd.h"
 #include "core/config.h"
+#include "targets/nvmf/abort.h"
 #include "targets/nvmf/nvmf.h"
 
 int nvmf_module_init(void)
 {
+	int rc;
+
 	nvmf_queue_setup();
 	nvmf_balance_init();
 	list_init(&nvmf_target.subsystems);
@@ -19,6 +22,10 @@ int nvmf_module_init(void)
 	list_init(&nvmf_target.referrals);
 	event_init(&nvmf_target.conn_gone);
 	nvmf_target.genctr = 0;
+	rc = nvmf_abort_init();
+	if (rc)
+		return rc;
+	nvmf_resv_init();
 	nvmf_absent_init();
 	return nvmf_discovery_init();
 }
@@ -36,6 +43,8 @@ void nvmf_module_fini(void)
 	subsys = nvmf_target.discovery;
 	nvmf_target.discovery = NULL;
 	nvmf_subsystem_delete(subsys, true);
+	nvmf_resv_fini();
+	nvmf_abort_fini();
 }
 
 /* One that waits for its disk stays in the configuration too. */

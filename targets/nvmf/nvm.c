@@ -1,12 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The NVM command set (1.0): Read, Write, Flush, Compare, Write Zeroes, Dataset Management. Parse
- * checks what the host may have wrong and fills req->io; exec adds the data and submits on the
- * queue's own reactor. The block device checks ranges again, splits and emulates.
+ * The NVM command set (1.0): its table, and the commands with one range. Parse checks what the host
+ * may have wrong and fills req->io; exec adds the data and submits on the queue's own reactor. The
+ * block device checks ranges again, splits and emulates.
+ *
+ * Reservations are looked at last, when a command goes to the disk: what was accepted before a
+ * change meets the state after it.
  */
+#include "targets/nvmf/nvm.h"
+
+#include "core/resv.h"
 #include "targets/nvmf/nvmf.h"
 
-#include <string.h>
+/* ---- on the way to the disk ---- */
+
+bool nvm_refused(const struct nvmf_req *req, unsigned access, uint16_t *status)
+{
+	const struct nvmf_ns *ns = req->ns;
+
+	if (unlikely(!ns)) {
+		*status = NVME_SC_INVALID_NS | NVME_STATUS_DNR;
+		return true;
+	}
+	/* the controller outlives its queues, and its host is constant */
+	if (unlikely(!resv_allows(ns->bdev, &req->queue->ctrl->resv_host, access))) {
+		*status = NVME_SC_RESERVATION_CONFLICT | NVME_STATUS_DNR;
+		return true;
+	}
+	return false;
+}
+
+void nvm_submit_io(struct nvmf_req *req, void (*done)(struct io *io))
+{
+	req->io.done = done;
+	bdev_submit(bdev_chan(req->ns->bdev), &req->io);
+}
 
 static void nvm_done(struct io *io)
 {
@@ -15,19 +43,30 @@ static void nvm_done(struct io *io)
 	nvmf_req_done(req, nvmf_status_of_io(io->status));
 }
 
-static void nvm_submit(struct nvmf_req *req)
+static inline void nvm_submit(struct nvmf_req *req, unsigned access)
 {
-	struct nvmf_ns *ns = req->ns;
+	uint16_t status;
 
-	if (unlikely(!ns)) {
-		nvmf_req_done(req, NVME_SC_INVALID_NS | NVME_STATUS_DNR);
+	if (unlikely(nvm_refused(req, access, &status))) {
+		nvmf_req_done(req, status);
 		return;
 	}
 	req->io.iov = req->iov;
 	req->io.iov_count = req->iov_count;
-	req->io.done = nvm_done;
-	bdev_submit(bdev_chan(ns->bdev), &req->io);
+	nvm_submit_io(req, nvm_done);
 }
+
+static void nvm_read_exec(struct nvmf_req *req)
+{
+	nvm_submit(req, RESV_READ);
+}
+
+static void nvm_write_exec(struct nvmf_req *req)
+{
+	nvm_submit(req, RESV_WRITE);
+}
+
+/* ---- parsing ---- */
 
 /* Namespace, range and flags of all commands with SLBA and NLB. */
 static inline uint16_t nvm_range_parse(struct nvmf_req *req, enum io_op op)
@@ -93,129 +132,62 @@ static uint16_t nvm_write_zeroes_parse(struct nvmf_req *req)
 	return 0;
 }
 
-static uint16_t nvm_ns_parse(struct nvmf_req *req)
+static uint16_t nvm_verify_parse(struct nvmf_req *req)
+{
+	return nvm_range_parse(req, IO_VERIFY);
+}
+
+uint16_t nvm_ns_parse(struct nvmf_req *req)
 {
 	return nvmf_view_get(req->queue, le32_get(req->sqe.nsid), &req->ns);
 }
 
-static void nvm_flush_exec(struct nvmf_req *req)
-{
-	if (req->ns && !req->ns->bdev->volatile_cache) {
-		nvmf_req_done(req, 0);
-		return;
-	}
-	req->io.op = IO_FLUSH;
-	req->io.flags = 0;
-	req->io.lba = 0;
-	req->io.lba_count = 0;
-	nvm_submit(req);
-}
-
-/* ---- Dataset Management: deallocation, one range after the other ---- */
-
-static uint16_t nvm_dsm_parse(struct nvmf_req *req)
-{
-	uint16_t status = nvm_ns_parse(req);
-
-	if (status)
-		return status;
-	req->data_len = ((le32_get(req->sqe.cdw10) & 0xff) + 1) *
-			(uint32_t)sizeof(struct nvme_dsm_range);
-	return 0;
-}
-
-static struct nvme_dsm_range nvm_dsm_range(const struct nvmf_req *req, unsigned i)
-{
-	struct nvme_dsm_range range;
-
-	/* at most 4 KiB: one piece of memory */
-	memcpy(&range, (char *)req->iov[0].iov_base + i * sizeof(range), sizeof(range));
-	return range;
-}
-
-static void nvm_dsm_done(struct io *io);
-
-static void nvm_dsm_step(struct nvmf_req *req)
-{
-	unsigned count = req->data_len / sizeof(struct nvme_dsm_range);
-
-	while (req->range < count) {
-		struct nvme_dsm_range range = nvm_dsm_range(req, req->range++);
-
-		if (le32_get(range.nlb) == 0)
-			continue;
-		req->io.op = IO_UNMAP;
-		req->io.flags = 0;
-		req->io.iov_count = 0;
-		req->io.lba = le64_get(range.slba);
-		req->io.lba_count = le32_get(range.nlb);
-		req->io.done = nvm_dsm_done;
-		bdev_submit(bdev_chan(req->ns->bdev), &req->io);
-		return;
-	}
-	nvmf_req_done(req, 0);
-}
-
-static void nvm_dsm_done(struct io *io)
-{
-	struct nvmf_req *req = container_of(io, struct nvmf_req, io);
-
-	if (io->status == IO_OK)
-		nvm_dsm_step(req);
-	else
-		nvmf_req_done(req, nvmf_status_of_io(io->status));
-}
-
-static void nvm_dsm_exec(struct nvmf_req *req)
-{
-	unsigned count = req->data_len / sizeof(struct nvme_dsm_range);
-	uint64_t blocks;
-
-	if (!req->ns) {
-		nvmf_req_done(req, NVME_SC_INVALID_NS | NVME_STATUS_DNR);
-		return;
-	}
-	blocks = req->ns->bdev->block_count;
-	for (unsigned i = 0; i < count; i++) {
-		struct nvme_dsm_range range = nvm_dsm_range(req, i);
-
-		if (le64_get(range.slba) > blocks ||
-		    le32_get(range.nlb) > blocks - le64_get(range.slba)) {
-			nvmf_req_done(req, NVME_SC_LBA_RANGE | NVME_STATUS_DNR);
-			return;
-		}
-	}
-	/* the other attributes are hints; so is deallocation to a disk that has none */
-	if (!(le32_get(req->sqe.cdw11) & NVME_DSM_AD) || !bdev_supports(req->ns->bdev, IO_UNMAP)) {
-		nvmf_req_done(req, 0);
-		return;
-	}
-	req->range = 0;
-	nvm_dsm_step(req);
-}
-
 const struct nvmf_cmd nvmf_nvm_cmds[256] = {
 	[NVME_NVM_FLUSH] = {
-		.name = "flush", .parse = nvm_ns_parse, .exec = nvm_flush_exec,
+		.name = "flush", .parse = nvm_flush_parse, .exec = nvm_flush_exec,
 	},
 	[NVME_NVM_WRITE] = {
 		.name = "write", .dir = NVMF_DIR_H2C, .effects = NVME_EFFECT_LBCC,
-		.parse = nvm_write_parse, .exec = nvm_submit,
+		.parse = nvm_write_parse, .exec = nvm_write_exec,
 	},
 	[NVME_NVM_READ] = {
-		.name = "read", .dir = NVMF_DIR_C2H, .parse = nvm_read_parse, .exec = nvm_submit,
+		.name = "read", .dir = NVMF_DIR_C2H, .parse = nvm_read_parse,
+		.exec = nvm_read_exec,
 	},
 	[NVME_NVM_COMPARE] = {
 		.name = "compare", .dir = NVMF_DIR_H2C, .parse = nvm_compare_parse,
-		.exec = nvm_submit,
+		.exec = nvm_read_exec,
 	},
 	[NVME_NVM_WRITE_ZEROES] = {
 		.name = "write zeroes", .effects = NVME_EFFECT_LBCC,
-		.parse = nvm_write_zeroes_parse, .exec = nvm_submit,
+		.parse = nvm_write_zeroes_parse, .exec = nvm_write_exec,
 	},
 	[NVME_NVM_DSM] = {
 		.name = "dataset management", .dir = NVMF_DIR_H2C, .effects = NVME_EFFECT_LBCC,
 		.parse = nvm_dsm_parse, .exec = nvm_dsm_exec,
+	},
+	[NVME_NVM_VERIFY] = {
+		.name = "verify", .parse = nvm_verify_parse, .exec = nvm_read_exec,
+	},
+	[NVME_NVM_COPY] = {
+		.name = "copy", .dir = NVMF_DIR_H2C, .effects = NVME_EFFECT_LBCC,
+		.parse = nvm_copy_parse, .exec = nvm_copy_exec,
+	},
+	[NVME_NVM_RESV_REGISTER] = {
+		.name = "reservation register", .dir = NVMF_DIR_H2C,
+		.parse = nvmf_resv_register_parse, .exec = nvmf_resv_register_exec,
+	},
+	[NVME_NVM_RESV_REPORT] = {
+		.name = "reservation report", .dir = NVMF_DIR_C2H,
+		.parse = nvmf_resv_report_parse, .exec = nvmf_resv_report_exec,
+	},
+	[NVME_NVM_RESV_ACQUIRE] = {
+		.name = "reservation acquire", .dir = NVMF_DIR_H2C,
+		.parse = nvmf_resv_acquire_parse, .exec = nvmf_resv_acquire_exec,
+	},
+	[NVME_NVM_RESV_RELEASE] = {
+		.name = "reservation release", .dir = NVMF_DIR_H2C,
+		.parse = nvmf_resv_release_parse, .exec = nvmf_resv_release_exec,
 	},
 	[NVME_ADM_FABRICS] = {
 		.name = "fabrics", .parse = nvmf_fabrics_parse, .exec = nvmf_fabrics_exec,

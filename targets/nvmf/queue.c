@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "core/base/panic.h"
+#include "targets/nvmf/abort.h"
+#include "targets/nvmf/nvm.h"
 
 static struct list queues_local[REACTOR_MAX];
 
@@ -45,6 +47,8 @@ void nvmf_queue_closing(struct nvmf_queue *queue)
 	/* admin queues live on reactor 0: this is their controller's thread */
 	if (queue->subsys && queue->qid == 0)
 		nvmf_event_drop(queue->ctrl, NVME_SC_ABORTED_SQ_DELETED);
+	nvmf_fused_drop(queue);
+	nvmf_abort_queue(queue);
 }
 
 void nvmf_queue_gone(struct nvmf_queue *queue)
@@ -55,6 +59,14 @@ void nvmf_queue_gone(struct nvmf_queue *queue)
 			nvmf_target.reactor_queues[queue->placed]--;
 		nvmf_ctrl_queue_gone(queue->ctrl, queue);
 	}
+}
+
+void nvmf_queue_each_local(void (*fn)(struct nvmf_queue *queue, void *arg), void *arg)
+{
+	struct nvmf_queue *queue;
+
+	list_for_each(queue, &queues_local[reactor_index()], local)
+		fn(queue, arg);
 }
 
 struct queue_revoke {
@@ -71,7 +83,8 @@ static void queue_revoke_req(struct nvmf_req *req, void *arg)
 		return;
 	if (revoke->host && strcmp(req->queue->ctrl->hostnqn, revoke->host) != 0)
 		return;
-	if (req->state == NVMF_REQ_EXEC)
+	/* half of a fused pair that waits for the other half has not begun */
+	if (req->state == NVMF_REQ_EXEC && !nvmf_fused_half(req))
 		atomic_fetch_add(&revoke->busy, 1);
 	else
 		req->ns = NULL;

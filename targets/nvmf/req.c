@@ -13,6 +13,7 @@
 
 #include "core/base/panic.h"
 #include "core/trace.h"
+#include "targets/nvmf/nvm.h"
 
 static uint16_t req_parse(struct nvmf_req *req, const struct nvmf_cmd *cmd)
 {
@@ -21,8 +22,8 @@ static uint16_t req_parse(struct nvmf_req *req, const struct nvmf_cmd *cmd)
 
 	if (unlikely(!cmd->exec))
 		return queue->subsys ? NVME_SC_INVALID_OPCODE : NVME_SC_SEQUENCE_ERROR;
-	/* base 2.0c 3.3.3.1: Fabrics commands use SGLs; fused pairs are not offered */
-	if (unlikely((req->sqe.flags & (NVME_PSDT_MASK | NVME_FUSE_MASK)) != NVME_PSDT_SGL))
+	/* base 2.0c 3.3.3.1: Fabrics commands use SGLs */
+	if (unlikely((req->sqe.flags & NVME_PSDT_MASK) != NVME_PSDT_SGL))
 		return NVME_SC_INVALID_FIELD;
 	if ((cmd->flags & NVMF_CMD_READY) && !(queue->ctrl->csts & NVME_CSTS_RDY))
 		return NVME_SC_SEQUENCE_ERROR;
@@ -58,6 +59,8 @@ bool nvmf_req_start(struct nvmf_req *req)
 	if (++queue->sqhd > queue->sqsize)
 		queue->sqhd = 0;
 	status = req_parse(req, cmd);
+	if (unlikely((req->sqe.flags & NVME_FUSE_MASK) || queue->fused || queue->fused_failed))
+		status = nvmf_fused_start(req, status);
 	if (unlikely(status)) {
 		/* what is wrong with this path only may go well on another, or later */
 		req->status = nvme_status_sct(status) == NVME_SCT_PATH ? status
@@ -91,6 +94,7 @@ void nvmf_req_done(struct nvmf_req *req, uint16_t status)
 	trace(TRACE_NVMF_DONE, (uintptr_t)req, status);
 	if (unlikely(status)) {
 		queue->errors++;
+		nvmf_fused_failed(req);
 		nvmf_error_record(req);
 	}
 	queue->ops->respond(req);

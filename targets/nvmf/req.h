@@ -67,7 +67,15 @@ enum nvmf_req_state {
 
 /* Embedded by the transport's request. */
 struct nvmf_req {
-	struct io io;
+	union {
+		struct io io;
+		struct {                /* while it is on reactor 0: call.c */
+			struct msg msg;
+			uint16_t (*fn)(struct nvmf_req *req);
+			unsigned reactor;       /* where it lives */
+			uint16_t status;
+		} call;
+	};
 	struct nvmf_queue *queue;
 	/* of an I/O command; NULL once the namespace was taken away before exec */
 	struct nvmf_ns *ns;
@@ -75,12 +83,13 @@ struct nvmf_req {
 	uint8_t state;                  /* enum nvmf_req_state */
 	uint8_t dir;                    /* enum nvmf_dir */
 	uint16_t iov_count;
-	uint16_t range;                 /* DSM: next range */
+	uint16_t range;                 /* next range or namespace of a command with several */
 	uint16_t status;                /* SCT, SC, DNR: enum nvme_status */
 	uint16_t sgl_status;            /* what the transport thinks of the SGL */
 	uint32_t sgl_len;               /* bytes that the SGL describes */
 	uint32_t data_len;              /* bytes to move */
 	uint32_t dw0, dw1;              /* of the completion */
+	struct nvmf_req *partner;       /* of a fused half: fused.c */
 	struct nvme_sqe sqe;
 	struct iovec iov[BUF_IOV_MAX];
 };
@@ -126,6 +135,8 @@ struct nvmf_queue {
 	uint16_t sqsize;                /* 0-based, as in Connect */
 	uint16_t sqhd;
 	bool sq_flow;                   /* SQ flow control is on */
+	bool fused_failed;              /* what precedes was a first half, and failed */
+	struct nvmf_req *fused;         /* what precedes is a first half: fused.c */
 	uint32_t executing;
 	/* since the start; other reactors look at them */
 	uint64_t commands, errors;
@@ -188,6 +199,8 @@ void nvmf_queue_gone(struct nvmf_queue *queue);
  * not reached exec will fail. HOST: only those of this host; NULL: all.
  */
 void nvmf_queue_revoke_ns(struct nvmf_ns *ns, const char *host);
+/* FN(queue) for each queue that lives on the calling reactor. */
+void nvmf_queue_each_local(void (*fn)(struct nvmf_queue *queue, void *arg), void *arg);
 /* "c3 q1" for messages. */
 const char *nvmf_queue_text(const struct nvmf_queue *queue, char text[32]);
 /* Lists of queues, once per process. */

@@ -73,7 +73,7 @@ static void check_io(const struct fake_bdev *f, const struct io *io)
 		return;
 	ASSERT(io->lba_count > 0);
 	ASSERT(io->lba < b->block_count && io->lba_count <= b->block_count - io->lba);
-	ASSERT(io->op == IO_READ || io->op == IO_COMPARE || !b->readonly);
+	ASSERT(io->op == IO_READ || io->op == IO_COMPARE || io->op == IO_VERIFY || !b->readonly);
 	if (io->op == IO_WRITE || io->op == IO_WRITE_ZEROES || io->op == IO_COMPARE_WRITE)
 		ASSERT(!(io->flags & IO_FUA) || b->fua || !b->volatile_cache);
 	if (io->op == IO_READ || io->op == IO_WRITE || io->op == IO_COMPARE)
@@ -176,6 +176,8 @@ static enum io_status effect(struct fake_bdev *f, struct io *io)
 	case IO_COPY:
 		memmove(at, f->view + bytes_of(f, io->src_lba), len);
 		break;
+	case IO_VERIFY:
+		return IO_OK;
 	case IO_COMPARE:
 		return data_run(io, 0, at, len, IO_COMPARE) ? IO_OK : IO_ERR_MISCOMPARE;
 	case IO_COMPARE_WRITE:
@@ -317,6 +319,15 @@ static void fake_submit(struct bdev_chan *chan, struct io *io)
 		fake_release_one(f, io, IO_OK);
 }
 
+static void fake_abort(struct bdev_chan *chan, struct io *victim)
+{
+	struct fake_bdev *f = fake_of(chan->bdev);
+
+	f->aborts++;
+	if (f->obeys)
+		fake_release_one(f, victim, IO_ERR_ABORTED);
+}
+
 static int fake_poll(struct poller *p)
 {
 	struct fake_bdev *f = container_of(p, struct fake_bdev, poller);
@@ -364,6 +375,7 @@ static const struct bdev_ops fake_ops = {
 	.chan_open = fake_chan_open,
 	.chan_close = fake_chan_close,
 	.submit = fake_submit,
+	.abort = fake_abort,
 	.destroy = fake_destroy,
 	.remove = fake_ops_remove,
 };

@@ -42,6 +42,8 @@ struct fake_bdev {
 	struct fake_rule rules[FAKE_RULES];
 	unsigned rule_count;
 	unsigned ops[IO_OP_COUNT];      /* that were released */
+	bool obeys;                     /* what is held can be aborted */
+	unsigned aborts;                /* that were asked for */
 	uint64_t random;
 	struct poller poller;
 	bool destroyed;

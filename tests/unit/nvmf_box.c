@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,10 +16,12 @@
 #include "core/buf.h"
 #include "core/config.h"
 #include "core/dma.h"
+#include "core/resv.h"
 #include "targets/nvmf/module.h"
 #include "targets/nvmf/nvmf.h"
 
 struct fake_bdev *tbox_disk;
+uint8_t tbox_host_number;
 static bool box_is_shut;
 
 static const struct net_addr box_addr = {
@@ -67,6 +70,7 @@ void tbox_start(void)
 	ASSERT(bdev_init() == 0);
 	fake_provider_start();
 	box_is_shut = false;
+	tbox_host_number = 0;
 	loop_task(box_open, NULL);
 }
 
@@ -82,6 +86,7 @@ void tbox_stop(void)
 		tbox_shut();
 	ASSERT(nvmf_target.conn_count == 0 && nvmf_target.ctrl_count == 0);
 	fake_provider_stop();
+	resv_fini();
 	for (unsigned c = 0; c < BUF_CLASS_COUNT; c++) {
 		struct buf_stats buf;
 
@@ -391,7 +396,9 @@ struct nvmf_connect_data tbox_connect_data(const char *nqn, uint16_t cntlid)
 	struct nvmf_connect_data data = { .cntlid = le16_make(cntlid), .hostid = { 1, 2, 3 } };
 
 	strncpy(data.subnqn, nqn, sizeof(data.subnqn) - 1);
-	strncpy(data.hostnqn, TBOX_HOST, sizeof(data.hostnqn) - 1);
+	snprintf(data.hostnqn, sizeof(data.hostnqn), tbox_host_number ? "%s%u" : "%s", TBOX_HOST,
+		 tbox_host_number);
+	data.hostid[15] = tbox_host_number;
 	return data;
 }
 

@@ -61,6 +61,8 @@ struct tbox_end {
 };
 
 extern struct fake_bdev *tbox_disk;
+/* which host the next Connect is of: in its host identifier and, if not 0, its name */
+extern uint8_t tbox_host_number;
 
 int tbox_setup(void **state);
 /* Fails when anything was not given back. */

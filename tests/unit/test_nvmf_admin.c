@@ -80,8 +80,12 @@ static void test_identify_promises_what_the_tables_have(void **state)
 	assert_true(le16_get(id.oncs) & NVME_ONCS_COMPARE);
 	assert_true(le16_get(id.oncs) & NVME_ONCS_DSM);
 	assert_true(le16_get(id.oncs) & NVME_ONCS_WRITE_ZEROES);
-	assert_false(le16_get(id.oncs) & NVME_ONCS_RESERVATIONS);
-	assert_int_equal(le16_get(id.fuses), 0);
+	assert_true(le16_get(id.oncs) & NVME_ONCS_RESERVATIONS);
+	assert_true(le16_get(id.oncs) & NVME_ONCS_VERIFY);
+	assert_true(le16_get(id.oncs) & NVME_ONCS_COPY);
+	assert_false(le16_get(id.oncs) & NVME_ONCS_WRITE_UNCORRECTABLE);
+	assert_int_equal(le16_get(id.fuses), NVME_FUSES_COMPARE_WRITE);
+	assert_int_equal(le16_get(id.cdfs), NVME_OCFS_FORMAT0);
 	assert_int_equal(get_log(NVME_LID_EFFECTS, 4096, 0, false), 0);
 	effects = (const void *)page;
 	for (unsigned opc = 0; opc < 256; opc++) {
