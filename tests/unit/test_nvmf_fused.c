@@ -280,7 +280,7 @@ static void test_longer_than_nacwu(void **state)
 		a = send(&sqe, NULL);
 		sqe.opc = NVME_NVM_WRITE;
 		sqe.flags ^= NVME_FUSE_MASK;
-		/* its answer comes after the first half's, which comes after both have their data */
+		/* neither is answered before both have their data */
 		b = send(&sqe, NULL);
 		for (unsigned r2ts = 0; r2ts < 2; r2ts++) {
 			struct tbox_pdu r2t;
@@ -313,8 +313,8 @@ static void test_a_data_digest_that_is_wrong_breaks_the_pair(void **state)
 		io.spoil_ddgst = spoiled == 1;
 		b = send_second(CAPSULE);
 		io.spoil_ddgst = 0;
-		assert_int_equal(ends(a, NULL), spoiled == 0 ? NVME_SC_TRANSIENT_TRANSPORT :
-				 NVME_SC_ABORTED_FAILED_FUSED);
+		assert_int_equal(ends(a, NULL), spoiled == 0 ?
+				 NVME_SC_TRANSIENT_TRANSPORT : NVME_SC_ABORTED_FAILED_FUSED);
 		assert_int_equal(ends(b, NULL) & ~DNR, spoiled == 1 ?
 				 NVME_SC_TRANSIENT_TRANSPORT : NVME_SC_ABORTED_FAILED_FUSED);
 		holds(old);
