@@ -291,6 +291,10 @@ static void completion(struct remote_rdma *r, const struct rnic_done *done)
 		r->recvs_out--;
 	else
 		r->sends_out--;
+	if (done->status == RNIC_FLUSHED) {
+		remote_rdma_broken(r);
+		return;
+	}
 	if (unlikely(done->status != RNIC_OK)) {
 		remote_conn_fail(r->q, "RDMA %s failed: %s", recv ? "receive" : "send",
 				 rnic_status_text(done->status));

@@ -38,7 +38,7 @@ struct remote_rdma {
 	bool gone;                              /* completions may never come */
 	unsigned sends_out, recvs_out;          /* posted and not completed */
 	uint64_t released;
-	struct timer flush;                     /* the end of waiting for completions */
+	struct timer flush;                     /* the end of waiting for completions, or why */
 	struct list link;                       /* of the reactor's queues */
 
 	unsigned count;
@@ -69,6 +69,8 @@ void remote_rdma_post(struct remote_queue *q, struct remote_slot *slot, struct n
 
 /* ---- rdma_conn.c: connections ---- */
 
+/* Work came back undone: the connection is over, and an event will say why. */
+void remote_rdma_broken(struct remote_rdma *r);
 /* Goes on with an end that waits for completions. */
 void remote_rdma_flushed(struct remote_rdma *r);
 

@@ -63,10 +63,22 @@ void remote_rdma_flushed(struct remote_rdma *r)
 		close_now(r);
 }
 
+void remote_rdma_broken(struct remote_rdma *r)
+{
+	if (r->q->state == REMOTE_QUEUE_CLOSING || timer_armed(&r->flush))
+		return;
+	r->q->live = false;
+	timer_arm(&r->flush, FLUSH_US);
+}
+
 static void flush_due(struct timer *t)
 {
 	struct remote_rdma *r = container_of(t, struct remote_rdma, flush);
 
+	if (r->q->state != REMOTE_QUEUE_CLOSING) {
+		remote_conn_fail(r->q, "the connection broke");
+		return;
+	}
 	log_warn("%s q%u: %u work requests never completed", r->q->ctrl->opt.name, r->q->qid,
 		 r->sends_out + r->recvs_out);
 	close_now(r);

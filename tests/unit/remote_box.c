@@ -69,7 +69,10 @@ static void far_rsp(struct far_conn *c, le16 cid, uint16_t status, uint64_t dw)
 			 .status = le16_make(status << NVME_STATUS_SHIFT) },
 	};
 
-	far_pdu(c, &rsp, sizeof(rsp), 0, NULL, 0);
+	if (c->rdma)
+		far_rdma_answer(c, &rsp.cqe);
+	else
+		far_pdu(c, &rsp, sizeof(rsp), 0, NULL, 0);
 }
 
 static void far_data(struct far_conn *c, le16 cid, const uint8_t *data, uint32_t len, bool success)
@@ -77,6 +80,11 @@ static void far_data(struct far_conn *c, le16 cid, const uint8_t *data, uint32_t
 	unsigned pieces = len / far.pieces >= 4 ? far.pieces : 1;
 	uint32_t part = len / pieces;
 
+	if (c->rdma) {
+		far_rdma_data(c, data, len);
+		far_rsp(c, cid, 0, 0);
+		return;
+	}
 	for (unsigned i = 0; i < pieces; i++) {
 		bool last = i + 1 == pieces;
 		struct nvme_tcp_data h = {
@@ -295,6 +303,16 @@ static void digests_check(const struct far_conn *c, const uint8_t *pdu,
 	}
 }
 
+void far_command(struct far_conn *c, const struct nvme_sqe *sqe, const uint8_t *data)
+{
+	if (sqe->opc == NVME_ADM_FABRICS)
+		far_fabrics(c, sqe, data);
+	else if (c->qid == 0)
+		far_admin(c, sqe);
+	else
+		far_io(c, sqe, data);
+}
+
 static void far_take(struct far_conn *c, const uint8_t *pdu)
 {
 	struct nvme_tcp_ch ch;
@@ -314,12 +332,7 @@ static void far_take(struct far_conn *c, const uint8_t *pdu)
 	}
 	assert_int_equal(ch.type, NVME_TCP_CMD);
 	memcpy(&cmd, pdu, sizeof(cmd));
-	if (cmd.sqe.opc == NVME_ADM_FABRICS)
-		far_fabrics(c, &cmd.sqe, ch.pdo ? pdu + ch.pdo : NULL);
-	else if (c->qid == 0)
-		far_admin(c, &cmd.sqe);
-	else
-		far_io(c, &cmd.sqe, ch.pdo ? pdu + ch.pdo : NULL);
+	far_command(c, &cmd.sqe, ch.pdo ? pdu + ch.pdo : NULL);
 }
 
 static void far_parse(struct far_conn *c)
@@ -375,7 +388,7 @@ void far_accept(struct stream_listener *l, struct stream *s)
 	struct fake_stream *host = container_of(s, struct fake_stream, s)->peer;
 	struct far_conn *c = far.conns;
 
-	while (c->stream)
+	while (c->stream || c->rdma)
 		assert_true(++c < far.conns + FAR_CONNS);
 	c->stream = s;
 	c->in = malloc(IN_BYTES);

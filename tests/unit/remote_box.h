@@ -15,8 +15,11 @@
 
 enum { FAR_BLOCKS = 2048, FAR_BYTES = FAR_BLOCKS * 512, FAR_CONNS = 16, FAR_HELD = 64 };
 
+struct far_rdma;
+
 struct far_conn {
-	struct stream *stream;          /* NULL: free */
+	struct stream *stream;          /* NULL: free, or RDMA's */
+	struct far_rdma *rdma;          /* remote_rdma_box.c */
 	uint16_t qid;
 	bool hdgst, ddgst;
 	uint8_t *in;
@@ -46,6 +49,9 @@ struct remote_box {
 	uint8_t nguid;                  /* its first byte */
 	uint8_t ana;                    /* not 0: ANA state of the namespace */
 	uint16_t cntlid;                /* given last */
+	uint16_t reject;                /* RDMA: not 0: requests are rejected with this status */
+	uint16_t crqsize;               /* RDMA: what is told; 0: as many as the host sends */
+	unsigned wrong_answer;          /* RDMA: 1: an unknown cid comes once, 2: a short answer */
 
 	/* figures */
 	unsigned pdus, reads, writes, shutdowns, accepts;
@@ -58,6 +64,15 @@ struct remote_box {
 #define FAR_NQN "nqn.2026-01.io.karst.test:far"
 
 extern struct remote_box far;
+
+/* A command, over whatever transport; DATA that came with it, or is there to be taken. */
+void far_command(struct far_conn *c, const struct nvme_sqe *sqe, const uint8_t *data);
+/* RDMA's: moves data into the host's memory; sends an answer. */
+void far_rdma_data(struct far_conn *c, const uint8_t *data, uint32_t len);
+void far_rdma_answer(struct far_conn *c, const struct nvme_cqe *cqe);
+/* Listens, on the adapter of fake_rdma.h, and ends. */
+void far_rdma_start(void);
+void far_rdma_stop(void);
 
 /* The listener's. */
 void far_accept(struct stream_listener *l, struct stream *s);
