@@ -53,6 +53,9 @@ const struct module modules[] = {
 #ifdef CONFIG_NVMF_TCP
 	{ "nvmf-tcp", nvmf_tcp_init, nvmf_tcp_fini },
 #endif
+#if defined(CONFIG_NVMF_TARGET) && defined(CONFIG_RDMA)
+	{ "nvmf-rdma", nvmf_rdma_init, nvmf_rdma_fini },
+#endif
 	{ "console", console_init, console_fini },
 	{ 0 },
 };

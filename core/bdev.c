@@ -344,6 +344,14 @@ void bdev_resize(struct bdev *bdev, uint64_t block_count)
 	event_signal(&bdev->ctl->resized);
 }
 
+void bdev_space_set(struct bdev *bdev, bool low)
+{
+	if (low == bdev->space_low || bdev->removing)
+		return;
+	bdev->space_low = low;
+	users_tell(bdev, BDEV_THRESHOLD);
+}
+
 /* ---- users ---- */
 
 void bdev_watch_start(struct bdev_watch *watch)

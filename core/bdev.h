@@ -36,7 +36,7 @@ struct resv_state;
 enum bdev_event {
 	BDEV_REMOVED,           /* stop submitting, let io finish, then bdev_close() */
 	BDEV_RESIZED,           /* block_count changed (it never shrinks below an io in flight) */
-	BDEV_THRESHOLD,         /* thin pool threshold crossed, see volumes */
+	BDEV_THRESHOLD,         /* space_low has changed */
 };
 
 struct bdev_ctl;
@@ -101,6 +101,7 @@ struct bdev {
 	bool readonly;
 	bool unmap_zeroes;              /* unmapped blocks read as zeroes */
 	bool rotational;
+	bool space_low;                 /* what it takes space from fills up: bdev_space_set */
 	struct {
 		uint32_t xfer_bytes_max;        /* per read/write/compare io; 0: no limit */
 		uint32_t unmap_blocks_max;      /* 0: no limit */
@@ -166,6 +167,8 @@ void bdev_unregister(struct bdev *bdev);
  * are waited for before users are told.
  */
 void bdev_resize(struct bdev *bdev, uint64_t block_count);
+/* For thin disks: LOW as long as their pool is past a threshold. Tells users when it changes. */
+void bdev_space_set(struct bdev *bdev, bool low);
 
 /* Tells users of anything else that happens to it. In a task on reactor 0. */
 void bdev_tell(struct bdev *bdev, enum bdev_event event);

@@ -56,6 +56,7 @@ enum nvme_smart_warning {
 	NVME_SMART_READONLY = 1 << 3,
 	NVME_SMART_BACKUP_FAILED = 1 << 4,
 	NVME_SMART_PMR = 1 << 5,
+	NVME_SMART_WARNINGS = 0xff,     /* their bits in AEC */
 };
 
 /* 02h. The 16-byte numbers are little endian. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A reactor's share: the connections that have something to receive or to send, one receive buffer
- * for all of them, and the poller. A round receives, posts what has waited for slots, and sends:
- * one writev per connection.
+ * for all of them, and the poller. A round sends what the last one has brought, one writev per
+ * connection, and receives, and posts what has waited for slots.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,15 +38,15 @@ static int lane_poll(struct poller *p)
 
 	/* one visit each: who is not through comes again in the next round */
 	list_init(&list);
-	list_splice(&list, &lane->ready);
-	while ((q = list_pop_entry(&list, struct remote_queue, ready))) {
-		work += remote_recv(q);
-		if (unlikely(!list_empty(&q->waiting)))
-			remote_queue_pump(q);
-	}
 	list_splice(&list, &lane->sending);
 	while ((q = list_pop_entry(&list, struct remote_queue, sending))) {
 		work += remote_tx_step(q);
+		if (unlikely(!list_empty(&q->waiting)))
+			remote_queue_pump(q);
+	}
+	list_splice(&list, &lane->ready);
+	while ((q = list_pop_entry(&list, struct remote_queue, ready))) {
+		work += remote_recv(q);
 		if (unlikely(!list_empty(&q->waiting)))
 			remote_queue_pump(q);
 	}

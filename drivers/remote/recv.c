@@ -21,6 +21,8 @@ enum {
 	RECV_READS = 4,                 /* readv calls of one visit */
 	RECV_DIRECT_MIN = 2048,         /* below this, copying is cheaper than another iovec */
 	RECV_AHEAD_BYTES = 512,         /* read beyond awaited data while large reads are out */
+	RECV_HOT_TRIES = 64,            /* reads in vain before epoll is relied on */
+	RECV_HOT_STEPS = 4,             /* of one read, that still make a connection hot */
 };
 
 /* Bytes received and not looked at. */
@@ -351,43 +353,69 @@ static int recv_iov(struct remote_queue *q, struct iovec *iov, size_t *direct)
 	return count;
 }
 
-/* Work done; *again: there may be more. */
-static int recv_once(struct remote_queue *q, bool *again)
+enum recv {
+	RECV_NONE,                      /* nothing came, or the connection ends */
+	RECV_HOT,                       /* nothing came, but something may soon */
+	RECV_SOME,
+	RECV_FULL,                      /* as much as was asked for: there is probably more */
+};
+
+static enum recv recv_nothing(struct remote_queue *q, ssize_t n)
+{
+	if (n == -EAGAIN && q->hot_tries) {
+		q->hot_tries--;
+		return RECV_HOT;
+	}
+	q->readable = false;
+	if (n == 0)
+		remote_conn_fail(q, "the target closed the connection");
+	else if (n != -EAGAIN)
+		remote_conn_fail(q, "receiving: %s", strerror((int)-n));
+	return RECV_NONE;
+}
+
+static enum recv recv_once(struct remote_queue *q, int *work)
 {
 	struct iovec iov[REMOTE_IOV_MAX + 1];
 	struct input in = { .at = q->lane->rx };
-	size_t direct;
-	int count = recv_iov(q, iov, &direct);
+	size_t direct, room;
+	int count = recv_iov(q, iov, &direct), steps;
 	ssize_t n = stream_readv(q->stream, iov, count);
 
-	if (n <= 0) {
-		*again = q->readable = false;
-		if (n == 0)
-			remote_conn_fail(q, "the target closed the connection");
-		else if (n != -EAGAIN)
-			remote_conn_fail(q, "receiving: %s", strerror((int)-n));
-		return n != -EAGAIN;
-	}
+	if (n <= 0)
+		return recv_nothing(q, n);
 	if (!is_open(q))
-		return 1;
+		return RECV_FULL;
+	room = direct + iov[count - 1].iov_len;
 	if (direct)
 		recv_store(q, NULL, MIN((size_t)n, direct));
 	if ((size_t)n > direct)
 		in.len = (size_t)n - direct;
-	return 1 + recv_steps(q, &in);
+	steps = recv_steps(q, &in);
+	*work += steps;
+	/* where many commands are in flight, batches are worth more than haste */
+	q->hot_tries = steps <= RECV_HOT_STEPS ? RECV_HOT_TRIES : 0;
+	return (size_t)n >= room || (size_t)n == direct ? RECV_FULL : RECV_SOME;
 }
 
+/*
+ * A read that gave less than it could have is not followed by another in the same visit: what came
+ * is served first. A connection with few commands in flight stays hot: it is read from in each
+ * round for a while, so that its next answer is found by the read itself and not by epoll and then
+ * a read.
+ */
 int remote_recv(struct remote_queue *q)
 {
-	bool again = true;
+	enum recv got = RECV_FULL;
 	int work = 0;
 
-	for (int reads = 0; again && reads < RECV_READS; reads++) {
+	for (int reads = 0; got == RECV_FULL && reads < RECV_READS; reads++) {
 		if (!is_open(q) && q->state != REMOTE_QUEUE_TERM)
 			return work;
-		work += recv_once(q, &again);
+		got = recv_once(q, &work);
+		work += got != RECV_NONE;
 	}
-	if (again && (is_open(q) || q->state == REMOTE_QUEUE_TERM))
+	if (q->readable && (is_open(q) || q->state == REMOTE_QUEUE_TERM))
 		remote_lane_ready(q);
 	return work;
 }

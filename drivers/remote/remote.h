@@ -131,6 +131,7 @@ struct remote_queue {
 	uint16_t qid, count;            /* slots */
 	uint16_t free_head, free_count;
 	unsigned reactor;
+	unsigned hot_tries;             /* left, see recv.c */
 	uint32_t maxh2cdata, in_capsule_max;
 	unsigned tx_head, tx_tail;
 	uint32_t large_reads;           /* outstanding; they decide how much one readv asks for */

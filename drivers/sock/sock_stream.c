@@ -64,7 +64,8 @@ static ssize_t stream_sock_readv(struct stream *s, const struct iovec *iov, int 
 	ssize_t n;
 
 	do {
-		n = readv(k->src.fd, iov, MIN(count, IOV_MAX));
+		n = count == 1 ? recv(k->src.fd, iov->iov_base, iov->iov_len, 0) :
+				 readv(k->src.fd, iov, MIN(count, IOV_MAX));
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
@@ -79,7 +80,8 @@ static ssize_t stream_sock_writev(struct stream *s, const struct iovec *iov, int
 	for (int i = 0; i < count; i++)
 		asked += iov[i].iov_len;
 	do {
-		n = sendmsg(k->src.fd, &msg, MSG_NOSIGNAL);
+		n = count == 1 ? send(k->src.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) :
+				 sendmsg(k->src.fd, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	k->blocked = n < (ssize_t)asked;
 	if (n < 0)

@@ -57,6 +57,7 @@ unsigned nvmf_queue_place(struct nvmf_queue *queue)
 		    nvmf_target.reactor_queues[i] < nvmf_target.reactor_queues[best])
 			best = i;
 	queue->placed = best;
+	queue->counted = true;
 	nvmf_target.reactor_queues[best]++;
 	/* who can move later says by himself where he is */
 	if (!queue->ops->shift)

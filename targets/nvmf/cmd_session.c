@@ -61,6 +61,7 @@ static void session_queue_row(struct cmd_ctx *ctx, const struct nvmf_ctrl *ctrl,
 	cmd_col(ctx, "subsystem", "%s",
 		ctrl->subsys->discovery ? "discovery" : ctrl->subsys->nqn);
 	cmd_col(ctx, "host", "%s", ctrl->hostnqn);
+	cmd_col(ctx, "transport", "%s", queue->ops->name);
 	cmd_col(ctx, "peer", "%s", peer);
 	cmd_col_u64(ctx, "queue", queue->qid);
 	cmd_col_u64(ctx, "reactor", queue->reactor);

@@ -109,6 +109,10 @@ static uint16_t connect_check(struct nvmf_req *req, const struct nvmf_connect_sq
 
 	if (le16_get(sqe->recfmt) != 0)
 		return NVME_SC_CONNECT_FORMAT | NVME_STATUS_DNR;
+	if (queue->told && le16_get(sqe->qid) != queue->told_qid)
+		return BAD_SQE(req, qid);
+	if (queue->told && le16_get(sqe->sqsize) > queue->told_sqsize)
+		return BAD_SQE(req, sqsize);
 	if (!memchr(data->subnqn, 0, sizeof(data->subnqn)) || !nvmf_nqn_valid(data->subnqn))
 		return BAD_DATA(req, subnqn);
 	if (!memchr(data->hostnqn, 0, sizeof(data->hostnqn)) || !nvmf_nqn_valid(data->hostnqn))
@@ -146,7 +150,7 @@ void nvmf_connect_exec(struct nvmf_req *req)
 	status = queue->subsys ? NVME_SC_SEQUENCE_ERROR | NVME_STATUS_DNR
 			       : connect_check(req, &sqe, &data);
 	nvmf_req_done(req, status);
-	if (status == 0 && queue->qid != 0)
+	if (status == 0 && queue->qid != 0 && !queue->counted)
 		queue->ops->move(queue, nvmf_queue_place(queue));
 }
 

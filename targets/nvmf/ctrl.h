@@ -31,6 +31,7 @@ enum {
 enum nvmf_event {
 	NVMF_EVENT_NS_CHANGED,
 	NVMF_EVENT_ANA,
+	NVMF_EVENT_SPARE,
 	NVMF_EVENT_DISCOVERY,
 	NVMF_EVENT_RESERVATION,
 	NVMF_EVENT_COUNT,
@@ -141,6 +142,8 @@ void nvmf_event_drop(struct nvmf_ctrl *ctrl, uint16_t status);
 bool nvmf_event_abort(struct nvmf_ctrl *ctrl, uint16_t cid);
 /* Those who see the namespace are told that it has changed. */
 void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid);
+/* Those who see the namespace are told that the space behind it runs out. */
+void nvmf_event_space_low(struct nvmf_subsystem *subsys, uint32_t nsid);
 /* One controller is told; all are noted first, then raised. */
 void nvmf_event_ns_note(struct nvmf_ctrl *ctrl, uint32_t nsid);
 

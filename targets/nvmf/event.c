@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const struct {
-	uint32_t enable;                /* bit of AEC; 0: always */
+	uint32_t enable;                /* bit of AEC; those above 7 are in OAES too; 0: always */
 	uint32_t dw0;
 	bool discovery;                 /* of discovery controllers, or of the others */
 } events[NVMF_EVENT_COUNT] = {
@@ -23,6 +23,12 @@ static const struct {
 		NVME_OAES_ANA,
 		NVME_AER_NOTICE | NVME_AER_NOTICE_ANA << NVME_AER_INFO_SHIFT |
 			NVME_LID_ANA << NVME_AER_LID_SHIFT,
+		false,
+	},
+	[NVMF_EVENT_SPARE] = {
+		NVME_SMART_SPARE,
+		NVME_AER_SMART | NVME_AER_SMART_SPARE << NVME_AER_INFO_SHIFT |
+			NVME_LID_SMART << NVME_AER_LID_SHIFT,
 		false,
 	},
 	[NVMF_EVENT_DISCOVERY] = {
@@ -46,7 +52,7 @@ uint32_t nvmf_event_supported(const struct nvmf_subsystem *subsys)
 	for (unsigned i = 0; i < NVMF_EVENT_COUNT; i++)
 		if (events[i].discovery == subsys->discovery)
 			bits |= events[i].enable;
-	return bits;
+	return bits & ~(uint32_t)NVME_SMART_WARNINGS;
 }
 
 void nvmf_event_configure(struct nvmf_ctrl *ctrl, uint32_t aec)
@@ -149,4 +155,13 @@ void nvmf_event_ns_changed(struct nvmf_subsystem *subsys, uint32_t nsid)
 		nvmf_event_ns_note(ctrl, nsid);
 		nvmf_event_raise(ctrl, NVMF_EVENT_NS_CHANGED);
 	}
+}
+
+void nvmf_event_space_low(struct nvmf_subsystem *subsys, uint32_t nsid)
+{
+	struct nvmf_ctrl *ctrl;
+
+	list_for_each(ctrl, &subsys->ctrls, link)
+		if (nvmf_view_find(ctrl, nsid))
+			nvmf_event_raise(ctrl, NVMF_EVENT_SPARE);
 }

@@ -149,7 +149,7 @@ static uint16_t aec_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 static uint16_t aec_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
 {
 	(void)req;
-	if (cdw11 & ~(nvmf_event_supported(ctrl->subsys) | 0xff))
+	if (cdw11 & ~(nvmf_event_supported(ctrl->subsys) | NVME_SMART_WARNINGS))
 		return NVME_SC_INVALID_FIELD;
 	nvmf_event_configure(ctrl, cdw11);
 	return 0;

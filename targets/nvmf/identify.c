@@ -116,14 +116,13 @@ static uint16_t id_ctrl(struct nvmf_req *req, void *page)
 	id->aerl = NVMF_AER_MAX - 1;
 	id->kas = le16_make(NVMF_KAS_MS / 100);
 	id->maxcmd = le16_make((uint16_t)config.nvmf_queue_depth_max);
-	id->sgls = le32_make(NVME_SGLS_SUPPORTED | NVME_SGLS_LONGER | NVME_SGLS_OFFSET |
-			     NVME_SGLS_TRANSPORT);
+	id->sgls = le32_make(NVME_SGLS_SUPPORTED | NVME_SGLS_LONGER | req->queue->ops->sgls);
 	memcpy(id->subnqn, subsys->nqn, sizeof(subsys->nqn));
 	id->ioccsz = le32_make((uint32_t)(sizeof(struct nvme_sqe) +
 					  config.nvmf_in_capsule_bytes) / 16);
 	id->iorcsz = le32_make(sizeof(struct nvme_cqe) / 16);
 	id->fcatt = NVME_FCATT_DYNAMIC;
-	id->msdbd = 1;
+	id->msdbd = req->queue->ops->msdbd;
 	id->ofcs = le16_make(NVME_OFCS_DISCONNECT);
 	if (subsys->discovery) {
 		id->oaes = le32_make(nvmf_event_supported(subsys));

@@ -38,6 +38,21 @@ static void port_listen(struct nvmf_port *port)
 	timer_arm(&port->retry, port->retry_us);
 }
 
+void nvmf_port_lost(struct nvmf_port *port, int error)
+{
+	char text[ADDR_TEXT_BYTES];
+
+	if (port->state != NVMF_PORT_LISTENING)
+		return;
+	addr_format_port(&port->listener.addr, text);
+	log_warn("nvmf %s: %s; will go on trying", text, strerror(-error));
+	port->transport->unlisten(port);
+	port->error = error;
+	port->state = NVMF_PORT_RETRYING;
+	port->retry_us = RETRY_MIN_US;
+	timer_arm(&port->retry, port->retry_us);
+}
+
 static void port_stop(struct nvmf_port *port)
 {
 	timer_cancel(&port->retry);

@@ -53,6 +53,8 @@ struct nvmf_listener {
 
 /* listener.c */
 void nvmf_transport_register(struct nvmf_transport *transport);
+/* Nothing comes in at PORT any more, for ERROR: it is tried again. */
+void nvmf_port_lost(struct nvmf_port *port, int error);
 /* Its listeners stay configured, but nothing more comes in. */
 void nvmf_transport_unregister(struct nvmf_transport *transport);
 /* NULL: not built in. */

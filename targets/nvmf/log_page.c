@@ -46,6 +46,7 @@ static void smart_number(uint8_t field[16], uint64_t v)
 
 struct smart_sum {
 	uint64_t read_bytes, write_bytes, reads, writes, errors;
+	bool space_low;
 };
 
 static void smart_add(struct smart_sum *sum, const struct bdev *bdev)
@@ -59,12 +60,13 @@ static void smart_add(struct smart_sum *sum, const struct bdev *bdev)
 	sum->write_bytes += stats.cls[STAT_WRITE].bytes;
 	sum->writes += stats.cls[STAT_WRITE].ops;
 	sum->errors += stats.cls[STAT_READ].errors + stats.cls[STAT_WRITE].errors;
+	sum->space_low |= bdev->space_low;
 }
 
 static void log_smart_emit(struct nvmf_req *req)
 {
 	const struct nvmf_ns_table *table = nvmf_ns_table(req->queue->subsys);
-	enum { UNIT = 512 * 1000 };
+	enum { UNIT = 512 * 1000, SPARE_THRESHOLD = 10 };
 	struct smart_sum sum = { 0 };
 	struct nvme_log_smart smart;
 
@@ -72,8 +74,10 @@ static void log_smart_emit(struct nvmf_req *req)
 		if (table->ns[i])
 			smart_add(&sum, table->ns[i]->bdev);
 	memset(&smart, 0, sizeof(smart));
-	smart.available_spare = 100;
-	smart.available_spare_threshold = 10;
+	/* spare: the space that thin volumes still can take */
+	smart.available_spare_threshold = SPARE_THRESHOLD;
+	smart.available_spare = sum.space_low ? SPARE_THRESHOLD - 1 : 100;
+	smart.critical_warning = sum.space_low ? NVME_SMART_SPARE : 0;
 	smart_number(smart.data_units_read, div_round_up(sum.read_bytes, UNIT));
 	smart_number(smart.data_units_written, div_round_up(sum.write_bytes, UNIT));
 	smart_number(smart.host_read_commands, sum.reads);
@@ -168,7 +172,8 @@ static const struct log_page log_pages[] = {
 	  log_supported_emit, -1 },
 	{ NVME_LID_ERROR, LOG_IO, NVMF_ERROR_LOG_MAX * sizeof(struct nvme_log_error), NULL,
 	  log_error_emit, -1 },
-	{ NVME_LID_SMART, LOG_IO, sizeof(struct nvme_log_smart), NULL, log_smart_emit, -1 },
+	{ NVME_LID_SMART, LOG_IO, sizeof(struct nvme_log_smart), NULL, log_smart_emit,
+	  NVMF_EVENT_SPARE },
 	{ NVME_LID_FW_SLOT, LOG_IO, sizeof(struct nvme_log_fw_slot), NULL, log_fw_emit, -1 },
 	{ NVME_LID_CHANGED_NS, LOG_IO, sizeof(struct nvme_log_changed_ns), NULL, log_changed_emit,
 	  NVMF_EVENT_NS_CHANGED },

@@ -15,4 +15,8 @@ void nvmf_config(struct config_out *out);
 int nvmf_tcp_init(void);
 void nvmf_tcp_fini(void);
 
+/* And its RDMA transport. */
+int nvmf_rdma_init(void);
+void nvmf_rdma_fini(void);
+
 #endif

@@ -54,11 +54,10 @@ void nvmf_queue_closing(struct nvmf_queue *queue)
 void nvmf_queue_gone(struct nvmf_queue *queue)
 {
 	ASSERT(queue->executing == 0);
-	if (queue->ctrl) {
-		if (queue->qid != 0)
-			nvmf_target.reactor_queues[queue->placed]--;
+	if (queue->counted)
+		nvmf_target.reactor_queues[queue->placed]--;
+	if (queue->ctrl)
 		nvmf_ctrl_queue_gone(queue->ctrl, queue);
-	}
 }
 
 void nvmf_queue_each_local(void (*fn)(struct nvmf_queue *queue, void *arg), void *arg)

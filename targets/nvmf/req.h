@@ -99,6 +99,8 @@ struct nvmf_req {
 struct nvmf_queue_ops {
 	const char *name;
 	uint8_t trtype;                 /* enum nvmf_trtype */
+	uint32_t sgls;                  /* kinds of SGL: enum nvme_sgls */
+	uint8_t msdbd;                  /* data blocks that a command may have */
 	/* Sends req's answer; takes the request back. On the queue's reactor. */
 	void (*respond)(struct nvmf_req *req);
 	/*
@@ -153,6 +155,9 @@ struct nvmf_queue {
 	struct net_addr local_addr, peer_addr;
 	unsigned reactor;               /* where it lives */
 	unsigned placed;                /* where it is counted: where it lives or moves to */
+	bool counted;                   /* in nvmf_target.reactor_queues */
+	bool told;                      /* the transport knows from elsewhere what Connect says: */
+	uint16_t told_qid, told_sqsize; /* its queue, and at most its size */
 	bool closing;
 	bool moving;                    /* on its way between reactors, see balance.c */
 	unsigned moves;

@@ -232,6 +232,8 @@ static int conn_connected(struct nvmf_queue *queue, unsigned depth)
 const struct nvmf_queue_ops nvmf_tcp_queue_ops = {
 	.name = "tcp",
 	.trtype = NVMF_TRTYPE_TCP,
+	.sgls = NVME_SGLS_OFFSET | NVME_SGLS_TRANSPORT,
+	.msdbd = 1,
 	.respond = nvmf_tcp_respond,
 	.connected = conn_connected,
 	.move = nvmf_tcp_move,

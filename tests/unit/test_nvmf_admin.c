@@ -323,6 +323,38 @@ static void test_namespace_changes_are_told_once_until_read(void **state)
 	down();
 }
 
+static void space_runs_out(void *arg)
+{
+	bdev_space_set(&tbox_disk->bdev, *(bool *)arg);
+}
+
+static void test_a_pool_that_fills_up_is_told_and_in_the_health_log(void **state)
+{
+	struct nvme_sqe aer = tbox_sqe(NVME_ADM_ASYNC_EVENT, 0, 0, 0);
+	bool low = true, enough = false;
+	struct tbox_pdu pdu;
+	uint16_t first;
+
+	up();
+	assert_int_equal(feature(NVME_ADM_SET_FEATURES, NVME_FEAT_AEC, NVME_SMART_SPARE).status,
+			 0);
+	first = tbox_cmd(&admin, &aer, NULL, 0);
+	assert_int_equal(get_log(NVME_LID_SMART, 512, 0, false), 0);
+	assert_int_equal(page[0], 0);
+	assert_true(page[3] > page[4]);
+	loop_task(space_runs_out, &low);
+	assert_int_equal(tbox_wait(&admin, first, NULL, 0, NULL, 0).dw0, 0x020201);
+	assert_int_equal(get_log(NVME_LID_SMART, 512, 0, false), 0);
+	assert_int_equal(page[0], NVME_SMART_SPARE);
+	assert_true(page[3] < page[4]);
+	tbox_cmd(&admin, &aer, NULL, 0);
+	loop_task(space_runs_out, &enough);
+	assert_false(tbox_recv(&admin, &pdu));
+	assert_int_equal(get_log(NVME_LID_SMART, 512, 0, false), 0);
+	assert_int_equal(page[0], 0);
+	down();
+}
+
 static void test_event_requests_have_a_limit_and_can_be_aborted(void **state)
 {
 	struct nvme_sqe aer = tbox_sqe(NVME_ADM_ASYNC_EVENT, 0, 0, 0), abort;
@@ -440,6 +472,7 @@ int main(void)
 		tbox_test(test_log_pages_in_pieces_are_the_same),
 		tbox_test(test_failed_commands_are_in_the_error_log),
 		tbox_test(test_namespace_changes_are_told_once_until_read),
+		tbox_test(test_a_pool_that_fills_up_is_told_and_in_the_health_log),
 		tbox_test(test_event_requests_have_a_limit_and_can_be_aborted),
 		tbox_test(test_keep_alive),
 		tbox_test(test_keep_alive_timeout_is_rounded_and_can_be_changed),
