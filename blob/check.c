@@ -206,7 +206,8 @@ static int masks_compare(struct check *check)
 
 static int look(struct check *check)
 {
-	struct scan scan = { .report = check->report };
+	struct scan scan = { .report = check->report, .known = check->s,
+			     .tears = check->s->tears };
 	struct bits only = { 0 };
 	int rc;
 
