@@ -26,7 +26,8 @@ struct request {
 struct reader {
 	struct store *s;
 	struct event event;
-	unsigned oldest, busy;
+	unsigned oldest, busy, spare_count;
+	uint8_t *spare[DEPTH];          /* memory that no request has */
 	struct request request[DEPTH];
 };
 
@@ -38,16 +39,16 @@ static void request_done(struct io *io)
 	event_signal(&q->reader->event);
 }
 
-/* Memory comes with the first use: a small store needs little. */
+/* Memory comes with the first use: a small store needs little. Less memory is less depth. */
 static bool request_ready(struct reader *r)
 {
-	struct request *q = &r->request[(r->oldest + r->busy) % DEPTH];
-
 	if (r->busy == DEPTH)
 		return false;
-	if (!q->buf)
-		q->buf = dma_alloc((size_t)REQUEST_PAGES * MD_PAGE_BYTES, MD_PAGE_BYTES);
-	return q->buf;
+	if (r->spare_count == 0) {
+		r->spare[0] = dma_alloc((size_t)REQUEST_PAGES * MD_PAGE_BYTES, MD_PAGE_BYTES);
+		r->spare_count = r->spare[0] != NULL;
+	}
+	return r->spare_count > 0;
 }
 
 static void request_start(struct reader *r, uint32_t page, uint32_t count)
@@ -56,6 +57,7 @@ static void request_start(struct reader *r, uint32_t page, uint32_t count)
 	struct store *s = r->s;
 
 	q->reader = r;
+	q->buf = r->spare[--r->spare_count];
 	q->page = page;
 	q->count = count;
 	q->done = false;
@@ -93,6 +95,8 @@ static int request_finish(struct reader *r, const struct reader_ops *ops)
 	bool bad = q->io.status != IO_OK;
 	int rc = 0;
 
+	/* Its memory is not given out before the next line_fill(). */
+	r->spare[r->spare_count++] = q->buf;
 	for (uint32_t i = 0; rc == 0 && i < q->count; i++) {
 		int failed = bad ? store_read(r->s, page_at(r->s, q->page + i), &md[i],
 					      sizeof(*md)) : 0;
@@ -143,11 +147,13 @@ int reader_run(struct store *s, const struct reader_ops *ops)
 			rc = request_finish(r, ops);
 			task_yield();
 		} else {
-			request_wait(r);
+			struct request *q = request_wait(r);
+
+			r->spare[r->spare_count++] = q->buf;
 		}
 	}
-	for (unsigned i = 0; i < DEPTH; i++)
-		dma_free(r->request[i].buf);
+	while (r->spare_count > 0)
+		dma_free(r->spare[--r->spare_count]);
 	free(r);
 	return rc;
 }
