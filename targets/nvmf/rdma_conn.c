@@ -103,6 +103,9 @@ void nvmf_rdma_check(struct nvmf_rdma_conn *conn)
 	ASSERT(conn->active == 0);
 	state_set(conn, NVMF_RDMA_GONE);
 	nvmf_rdma_req_free(conn);
+	/* not before: requests at the disk may have had their data in receives */
+	nvmf_rdma_pool_leave(conn);
+	nvmf_rdma_lane_leave(conn);
 	list_del(&conn->link);
 	if (--group->conn_count == 0)
 		timer_cancel(&group->scan);
@@ -176,8 +179,7 @@ static void conn_closed(struct nvmf_rdma_conn *conn)
 		nvmf_rdma_send_done(conn, tr);
 		nvmf_rdma_req_put(conn, tr);
 	}
-	nvmf_rdma_pool_leave(conn);
-	nvmf_rdma_lane_leave(conn);
+	list_del(&conn->hash);
 	conn->rnic = NULL;
 	nvmf_rdma_check(conn);
 }

@@ -273,7 +273,6 @@ void nvmf_rdma_lane_leave(struct nvmf_rdma_conn *conn)
 	if (!lane)
 		return;
 	conn->lane = NULL;
-	list_del(&conn->hash);
 	lane->cq_used -= conn->cq_share;
 	if (--lane->conn_count == 0)
 		lane_free(lane);

@@ -28,7 +28,6 @@ struct fake_rdma fake_rdma;
 
 static struct list conns = LIST_INIT(conns), events = LIST_INIT(events);
 static struct list listeners = LIST_INIT(listeners);
-static struct rnic_device device;
 static struct rnic_domain domains[RNIC_ACCESS_COUNT];
 static struct rnic_region regions[2];
 static struct poller fabric;
@@ -185,7 +184,7 @@ struct rnic_conn *rnic_resolve(const struct net_addr *peer, const struct net_add
 	c->conn.event = event;
 	c->conn.owner = owner;
 	c->conn.peer = *peer;
-	c->conn.device = &device;
+	c->conn.device = &fake_rdma.device;
 	fake_conn_tell(c, (struct rnic_event){ .type = RNIC_ROUTED });
 	return &c->conn;
 }
@@ -216,7 +215,7 @@ int rnic_connect(struct rnic_conn *conn, const struct rnic_param *param)
 		if (l->listener->addr.port != conn->peer.port)
 			continue;
 		p = conn_make();
-		p->conn.device = &device;
+		p->conn.device = &fake_rdma.device;
 		p->listener = l->listener;
 		p->peer = c;
 		c->peer = p;
@@ -308,10 +307,27 @@ int rnic_listen(struct rnic_listener *listener)
 	return 0;
 }
 
+/* Requests that nobody has been told of are refused. */
+static void requests_drop(struct rnic_listener *listener)
+{
+	struct fake_conn *c, *tmp;
+
+	list_for_each_safe(c, tmp, &conns, link) {
+		if (c->listener != listener || c->conn.event)
+			continue;
+		if (c->peer)
+			fake_conn_tell(c->peer, (struct rnic_event){
+				.type = RNIC_FAILED, .error = -ECONNREFUSED, .reason = 8,
+			});
+		conn_free(c);
+	}
+}
+
 void rnic_unlisten(struct rnic_listener *listener)
 {
 	struct listening *l;
 
+	requests_drop(listener);
 	list_for_each(l, &listeners, link) {
 		if (l->listener != listener)
 			continue;
@@ -332,7 +348,7 @@ void fake_rdma_start(void)
 {
 	memset(&fake_rdma, 0, sizeof(fake_rdma));
 	fake_rdma.present = true;
-	device = (struct rnic_device){
+	fake_rdma.device = (struct rnic_device){
 		.name = "fake0", .invalidates = true, .send_max = 4096, .recv_max = 4096,
 		.sge_max = PARTS_MAX, .read_sge_max = PARTS_MAX, .srq_max = 65536,
 		.srq_sge_max = PARTS_MAX, .cq_max = FAKE_CQ_MAX, .reads_in_max = 16,
@@ -355,13 +371,17 @@ void fake_rdma_stop(void)
 
 void fake_rdma_remove(void)
 {
+	struct listening *l, *tmp;
 	struct fake_conn *c;
 
-	atomic_store(&device.removed, true);
+	atomic_store(&fake_rdma.device.removed, true);
 	fake_rdma.present = false;
 	list_for_each(c, &conns, link)
 		if (!c->closing && c->conn.event)
 			fake_conn_tell(c, (struct rnic_event){ .type = RNIC_REMOVED });
+	list_for_each_safe(l, tmp, &listeners, link)
+		if (l->listener->removed)
+			l->listener->removed(l->listener);
 }
 
 void fake_rdma_break(void)

@@ -19,6 +19,7 @@ struct fake_rdma {
 	bool stuck;                     /* nothing posted makes progress or is flushed */
 	/* the so-many-th post from now, of those who have resolved, fails; 0: none */
 	unsigned post_fails;
+	unsigned accepted_post_fails;   /* the same of those who have accepted */
 	unsigned break_after;           /* sends until their connection breaks; 0: never */
 	const void *foreign;            /* memory that is not registered, FOREIGN_BYTES */
 	size_t foreign_bytes;
@@ -26,6 +27,8 @@ struct fake_rdma {
 	/* figures */
 	unsigned conns, queues, cqs, srqs, domains;     /* that are there */
 	unsigned sends, writes, reads;
+	unsigned starved;               /* sends that found no receive posted */
+	struct rnic_device device;      /* limits may be changed after fake_rdma_start */
 };
 
 extern struct fake_rdma fake_rdma;

@@ -7,6 +7,7 @@
 #include "tests/unit/fake_rdma.h"
 
 enum { LKEY = 0x1111, RKEY = 0x2222, PARTS_MAX = 32, FAKE_CQ_MAX = 65536 };
+enum { LENGTH_ERROR = 1, REMOTE_INVALID = 9 };
 
 struct work {
 	struct list link;

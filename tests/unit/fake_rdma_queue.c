@@ -12,13 +12,14 @@
 #include "tests/unit/fake_rdma_priv.h"
 
 static void complete(struct fake_conn *c, const struct work *w, uint32_t status, uint32_t len,
-		     uint32_t flags)
+		     uint32_t key)
 {
 	struct done_note *note = calloc(1, sizeof(*note));
 
 	assert_non_null(note);
 	note->done = (struct rnic_done){
-		.id = w->id, .status = status, .len = len, .qp = c->conn.qp, .flags = flags,
+		.id = w->id, .status = status, .len = len, .qp = c->conn.qp, .invalidated = key,
+		.flags = key ? RNIC_DONE_INVALIDATED : 0,
 	};
 	assert_true(c->cq->room > 0);
 	c->cq->room--;
@@ -80,29 +81,39 @@ static void parts_copy(const struct work *w, uint8_t *bytes, uint32_t len, bool 
 	}
 }
 
-/* False: the peer has no receive yet. */
-static bool do_send(struct fake_conn *c, const struct work *w)
+/* False: the peer has no receive yet. STATUS is changed when it has one that is too short. */
+static bool do_send(struct fake_conn *c, const struct work *w, uint32_t *status)
 {
 	struct fake_conn *p = c->peer;
 	struct list *from = p->srq ? &p->srq->recvs : &p->recvs;
-	uint32_t len = parts_bytes(w), flags = 0;
+	uint32_t len = parts_bytes(w), key = 0;
 	uint8_t *bytes;
 	struct work *r;
 
 	r = list_pop_entry(from, struct work, link);
-	if (!r)
+	if (!r) {
+		fake_rdma.starved++;
 		return false;
+	}
 	if (p->srq)
 		p->srq->posted--;
 	bytes = malloc(len + 1);
 	parts_copy(w, bytes, len, true);
-	assert_true(parts_bytes(r) >= len);
+	if (parts_bytes(r) < len) {
+		free(bytes);
+		complete(p, r, LENGTH_ERROR, 0, 0);
+		free(r);
+		*status = REMOTE_INVALID;
+		return true;
+	}
 	parts_copy(r, bytes, len, false);
 	free(bytes);
-	if (p->invalidate || w->op == RNIC_OP_SEND_INVALIDATE)
-		flags = RNIC_DONE_INVALIDATED;
+	if (w->op == RNIC_OP_SEND_INVALIDATE)
+		key = w->invalidate;
+	else if (p->invalidate)
+		key = RKEY;
 	p->invalidate = false;
-	complete(p, r, RNIC_OK, len, flags);
+	complete(p, r, RNIC_OK, len, key);
 	free(r);
 	fake_rdma.sends++;
 	return true;
@@ -135,7 +146,7 @@ bool fake_conn_step(struct fake_conn *c)
 			fake_conn_break(c);
 			return true;
 		}
-		if (!do_send(c, w))
+		if (!do_send(c, w, &status))
 			return false;
 	} else if (!do_rdma(c, w)) {
 		status = RNIC_REMOTE_ACCESS;
@@ -227,7 +238,9 @@ static struct work *work_make(uint64_t id, const struct rnic_sge *sge, int count
 
 static bool post_refused(const struct fake_conn *c)
 {
-	return !c->listener && fake_rdma.post_fails && --fake_rdma.post_fails == 0;
+	unsigned *fails = c->listener ? &fake_rdma.accepted_post_fails : &fake_rdma.post_fails;
+
+	return *fails && --*fails == 0;
 }
 
 int rnic_srq_post(struct rnic_srq *srq, struct rnic_recv *first)
@@ -264,6 +277,7 @@ int rnic_post_send(struct rnic_conn *conn, struct rnic_send *first)
 		w->op = first->op;
 		w->flags = first->flags;
 		w->rkey = first->rkey;
+		w->invalidate = first->invalidate;
 		w->remote_addr = first->remote_addr;
 		list_push(&c->sends, &w->link);
 	}
