@@ -15,6 +15,7 @@ from agent import LOOP, Agent
 from console import Console
 from logscan import trouble
 from vm import Vm, free_port
+from vm import boot as boot_machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images"))
 import qemu                                             # noqa: E402
@@ -69,29 +70,28 @@ class Appliance:
         self.allowed = None             # trouble that the test itself makes
         serial = folder / "serial"
         self.log_path = folder / f"console{len(list(folder.glob('console*.log')))}.log"
-        serial.unlink(missing_ok=True)
-        (folder / "qmp").unlink(missing_ok=True)
         arguments = qemu.command(
             out, boot=boot, folder=folder, forward={self.port: qemu.NVME_PORT},
             serial=f"unix:{serial},server=on,wait=on", reboot=options.pop("reboot", False),
             accel=os.environ.get("ACCEL"), append=append, extra=extra, **options)
         if saboteur:
             arguments = self.with_saboteur(arguments)
-        self.vm = Vm(arguments, folder)
+        boot_machine(lambda: self.start(arguments, serial, saboteur, ready))
+
+    def start(self, arguments, serial, saboteur, ready):
+        for name in ("serial", "qmp"):
+            (self.folder / name).unlink(missing_ok=True)
+        self.vm = Vm(arguments, self.folder)
         try:
             self.vm.socket_ready(serial)
             self.console = Console.unix(serial, self.log_path)
             if saboteur:
-                self.vm.socket_ready(folder / "saboteur")
-                self.agent = Agent(folder / "saboteur", folder / "saboteur.log", "saboteur")
+                self.vm.socket_ready(self.folder / "saboteur")
+                self.agent = Agent(self.folder / "saboteur", self.folder / "saboteur.log", "saboteur")
             if ready:
                 self.wait_ready()
         except AssertionError as error:
-            status = self.vm.process.poll()
-            self.vm.kill()
-            raise AssertionError(f"{error}\nQEMU, exit status {status}: "
-                                 f"{self.vm.log_path.read_text()}\nconsole: "
-                                 f"{self.log_path.read_text(errors='replace')[-2000:]}") from None
+            raise self.vm.failed(error, self.log_path.read_text(errors="replace")) from None
         except BaseException:
             self.vm.kill()
             raise

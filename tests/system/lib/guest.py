@@ -10,7 +10,7 @@ import shlex
 
 import guest_image
 from agent import Agent, Result
-from vm import Vm, free_port, wait_for
+from vm import Vm, boot, free_port, wait_for
 
 HOST = "10.0.2.2"
 
@@ -31,7 +31,7 @@ class Guest:
         net = "user,id=net0" + "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{port}"
                                        for port, out in self.ports.items())
         agent = folder / "agent"
-        self.vm = Vm([
+        boot(lambda: self.start_vm(agent, [
             "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
             "-smp", cpus, "-m", memory_mib, "-display", "none", "-nodefaults", "-no-user-config",
             "-no-reboot", "-kernel", image / "vmlinuz", "-initrd", image / "initramfs", "-append",
@@ -42,14 +42,22 @@ class Guest:
             "-device", "virtio-net-pci,netdev=net0,romfile=",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
             "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
-            "-serial", f"file:{self.kernel_log}", *extra], folder)
+            "-serial", f"file:{self.kernel_log}", *extra]))
+        self.loaded = set()
+
+    def start_vm(self, agent, arguments):
+        for path in (agent, agent.parent / "qmp"):
+            path.unlink(missing_ok=True)
+        self.vm = Vm(arguments, agent.parent)
         try:
             self.vm.socket_ready(agent)
-            self.agent = Agent(agent, folder / "guest-agent.log", "guest")
+            self.agent = Agent(agent, agent.parent / "guest-agent.log", "guest")
+        except AssertionError as error:
+            log = self.kernel_log.read_text(errors="replace") if self.kernel_log.exists() else ""
+            raise self.vm.failed(error, log) from None
         except BaseException:
             self.vm.kill()
             raise
-        self.loaded = set()
 
     def run(self, command, timeout_s=300):
         """Runs a shell COMMAND: Result(status, output)."""

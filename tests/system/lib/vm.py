@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import warnings
 from pathlib import Path
 
 
@@ -88,6 +89,22 @@ class Qmp:
             self.events.append(json.loads(line))
 
 
+class QemuDied(AssertionError):
+    """QEMU ended by a signal that nobody sent: a fault of its own, before the machine was up."""
+
+
+def boot(start, attempts=3):
+    """START() brings a machine up. When QEMU itself crashes meanwhile, which it does once in many hundred
+    boots, that is said in the summary and the machine is started again."""
+    for left in reversed(range(attempts)):
+        try:
+            return start()
+        except QemuDied as error:
+            if not left:
+                raise
+            warnings.warn(f"started again: {error}", stacklevel=2)
+
+
 class Vm:
     """QEMU with a QMP socket in FOLDER; ARGS are the rest of its command line."""
 
@@ -124,6 +141,17 @@ class Vm:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the machine did not power off within {timeout_s} s") from None
+
+    def failed(self, error, console):
+        """What to raise when the machine did not come up: with ERROR, QEMU's words and the CONSOLE's."""
+        try:
+            status = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            status = None
+        self.kill()
+        kind = QemuDied if status is not None and status < 0 else AssertionError
+        return kind(f"{error}\nQEMU, exit status {status}: {self.log_path.read_text(errors='replace')}"
+                    f"\nconsole: {console[-2000:]}")
 
     def kill(self):
         """Power cut."""
