@@ -99,7 +99,8 @@ static void test_as_many_ranges_as_identify_says(void **state)
 		ranges[i] = (struct range){ 2 * i, 1 };
 	assert_int_equal(copy(4000, 0, ranges, NVM_COPY_RANGES_MAX).status, 0);
 	assert_true(block_is(4127, fill_of(254)));
-	assert_int_equal(copy(5000, 0, ranges, ARRAY_SIZE(ranges)).status, NVME_SC_SIZE_LIMIT | DNR);
+	assert_int_equal(copy(5000, 0, ranges, ARRAY_SIZE(ranges)).status,
+			 NVME_SC_SIZE_LIMIT | DNR);
 	assert_true(block_is(5000, fill_of(5000)));
 	down();
 }
