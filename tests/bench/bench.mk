@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# bench: what it costs, as a table. QUICK=1 for rougher figures, ONLY=counts|rates|native|idle|sizes|appliance for one part.
+# bench: what it costs, as a table. QUICK=1 for rougher figures, ONLY=counts|rates|native|queues|idle|sizes|appliance for one part.
 
 QUICK ?=
 ONLY ?=
