@@ -87,21 +87,6 @@ static void group_scan(struct timer *t)
 
 /* ---- life ---- */
 
-/* How many writes may wait for their data at once: see tcp_req.c. */
-static unsigned group_grants(void)
-{
-	struct buf_stats small, medium;
-	unsigned grants;
-
-	buf_stats(0, &small);
-	buf_stats(1, &medium);
-	/* a request takes at most two small and four medium buffers */
-	grants = small.total / reactor_count() / 4;
-	if (config.nvmf_in_capsule_bytes > 8192)
-		grants = MIN(grants, medium.total / reactor_count() / 8);
-	return MAX(grants, 1u);
-}
-
 static int group_init(struct nvmf_tcp_group *group, unsigned index)
 {
 	group->poller = (struct poller){
@@ -112,10 +97,8 @@ static int group_init(struct nvmf_tcp_group *group, unsigned index)
 	list_init(&group->ready);
 	list_init(&group->sending);
 	list_init(&group->moving);
-	list_init(&group->grant_wait);
+	nvmf_tcp_shares_init(group);
 	timer_setup(&group->scan, group_scan);
-	group->grants = 0;
-	group->grants_max = group_grants();
 	group->rx_memory = malloc((size_t)NVMF_TCP_RX_COUNT * NVMF_TCP_RX_BYTES);
 	if (!group->rx_memory)
 		return -ENOMEM;

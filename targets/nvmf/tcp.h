@@ -57,12 +57,30 @@ struct nvmf_tcp_fault {
 	uint32_t fei;
 };
 
+/* ---- shares of memory: tcp_share.c ---- */
+
+/* Reads and writes of small, medium and large buffers. */
+enum nvmf_tcp_share_kind { NVMF_TCP_SHARES = 2 * BUF_CLASS_COUNT, NVMF_TCP_SHARE_NONE };
+
+/* A reactor's. */
+struct nvmf_tcp_share {
+	uint32_t max, used;             /* bytes */
+	struct list wait;               /* connections with requests that wait: part->link */
+};
+
+/* A connection's. */
+struct nvmf_tcp_part {
+	uint32_t used;
+	struct list wait;               /* requests */
+	struct list link;               /* share->wait */
+};
+
 /* ---- requests ---- */
 
 enum nvmf_tcp_phase {
 	NVMF_TCP_IDLE,
 	NVMF_TCP_WAIT_BUF,              /* for memory: buf_wait */
-	NVMF_TCP_WAIT_GRANT,            /* for its turn to ask for data: conn->grant_wait */
+	NVMF_TCP_WAIT_SHARE,            /* for its connection's share of memory: part->wait */
 	NVMF_TCP_WAIT_DATA,             /* R2T sent, H2CData comes */
 	NVMF_TCP_WAIT_TX,               /* for room to answer: conn->tx_wait */
 	NVMF_TCP_PARKED,                /* not started, until a move is over: conn->parked */
@@ -71,13 +89,14 @@ enum nvmf_tcp_phase {
 struct nvmf_tcp_req {
 	struct nvmf_req req;
 	struct nvmf_tcp_req *next;      /* conn->free */
-	struct list link;               /* conn->grant_wait, tx_wait or parked */
+	struct list link;               /* part->wait, conn->tx_wait or parked */
 	struct buf_wait wait;
 	uint16_t ttag;
 	uint8_t phase;                  /* enum nvmf_tcp_phase */
 	bool in_capsule;
 	bool digest_bad;
-	bool granted;                   /* counted in conn->grants and group->grants */
+	uint8_t share;                  /* enum nvmf_tcp_share_kind that it is counted in */
+	uint32_t taken;                 /* bytes of it */
 	uint32_t h2c_got;               /* bytes of H2CData received */
 };
 
@@ -165,18 +184,18 @@ struct nvmf_tcp_conn {
 	struct nvmf_tcp_req *reqs;      /* &first before Connect */
 	unsigned req_count;
 	struct nvmf_tcp_req first;
-	struct list grant_wait;         /* requests that want to send R2T */
-	struct list grant_link;         /* group->grant_wait: there are some */
-	unsigned grants;                /* requests whose data is asked for */
+	struct nvmf_tcp_part parts[NVMF_TCP_SHARES];
 
 	/* time */
 	uint64_t deadline_us;           /* Connect or linger must be over; 0: none */
-	uint64_t pdus, scan_pdus;       /* received; at the last scan */
+	uint64_t pdus;                  /* received */
 	unsigned r2t_open;              /* R2Ts whose data is not all here */
-	uint64_t h2c_pdus, scan_h2c;    /* H2CData received; at the last scan */
-	uint64_t h2c_us;                /* when data that was asked for last came */
-	uint64_t scan_released;
-	uint64_t stuck_us;              /* when a PDU, or our sending, last moved; 0: not seen */
+	uint64_t h2c_bytes, h2c_ends;   /* H2CData received, and writes that it completed */
+	/* what moves as long as a peer is not stuck: see nvmf_tcp_scan */
+	struct nvmf_tcp_pace {
+		uint64_t since_us;      /* of the last progress, or when there was nothing to do */
+		uint64_t mark;          /* where it was then */
+	} pdu_pace, tx_pace, h2c_pace;
 
 	/* between reactors */
 	enum nvmf_tcp_move move;
@@ -204,8 +223,7 @@ struct nvmf_tcp_group {
 	unsigned conn_count;
 	unsigned ready_count, ready_next;       /* connections of this round and of the next */
 	struct timer scan;
-	struct list grant_wait;         /* connections with requests that want to send R2T */
-	unsigned grants, grants_max;    /* requests whose data is asked for */
+	struct nvmf_tcp_share shares[NVMF_TCP_SHARES];
 	uint8_t *rx_free[NVMF_TCP_RX_COUNT];
 	unsigned rx_free_count;
 	uint8_t *rx_memory;
@@ -269,10 +287,21 @@ void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 int nvmf_tcp_req_alloc(struct nvmf_tcp_conn *conn, unsigned count);
 /* A command whose data does not come in its capsule: gets memory, runs it or asks for its data. */
 void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* TR has its share: gets memory. */
+void nvmf_tcp_req_fill(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 /* All data of TR is here. */
 void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 /* The connection ends: gives up what TR waits for. Executing ones go on. */
 void nvmf_tcp_req_abandon(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+
+/* tcp_share.c */
+void nvmf_tcp_shares_init(struct nvmf_tcp_group *group);
+void nvmf_tcp_parts_init(struct nvmf_tcp_conn *conn);
+/* Memory for TR's data is within its connection's share; false: it waits for that. */
+bool nvmf_tcp_share_take(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+void nvmf_tcp_share_return(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* The connection ends: leaves every line. */
+void nvmf_tcp_share_leave(struct nvmf_tcp_conn *conn);
 
 /* tcp_send.c */
 void nvmf_tcp_respond(struct nvmf_req *req);

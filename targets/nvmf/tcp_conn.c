@@ -82,10 +82,7 @@ static void conn_abandon(struct nvmf_tcp_conn *conn)
 	conn->rx_tr = NULL;
 	buf_wait_cancel(&conn->rx_wait);
 	/* out of the line first: a place that becomes free must not go to one of ours */
-	list_del(&conn->grant_link);
-	for (unsigned i = 0; i < conn->req_count; i++)
-		if (conn->reqs[i].phase == NVMF_TCP_WAIT_GRANT)
-			list_del(&conn->reqs[i].link);
+	nvmf_tcp_share_leave(conn);
 	for (unsigned i = 0; i < conn->req_count; i++)
 		nvmf_tcp_req_abandon(conn, &conn->reqs[i]);
 	if (conn->reqs != &conn->first)
@@ -286,8 +283,7 @@ static struct nvmf_tcp_conn *conn_create(struct stream *stream)
 	list_init(&conn->all);
 	list_init(&conn->moving);
 	list_init(&conn->parked);
-	list_init(&conn->grant_wait);
-	list_init(&conn->grant_link);
+	nvmf_tcp_parts_init(conn);
 	list_init(&conn->rx_wait.link);
 	conn->rx_wait.ready = conn_rx_ready;
 	nvmf_tcp_tx_init(conn);
@@ -337,18 +333,35 @@ void nvmf_tcp_close_all(void)
 
 /* ---- timeouts ---- */
 
+enum { PACE_BYTES = 4096 };             /* in the time that a peer has: less is no progress */
+
+/*
+ * For how long nothing has moved, in us. BUSY: something is to move; AT: how far it is, STEP: what
+ * counts as progress.
+ */
+static uint64_t pace_stuck(struct nvmf_tcp_pace *pace, uint64_t now, bool busy, uint64_t at,
+			   uint64_t step)
+{
+	if (!busy || pace->since_us == 0 || at - pace->mark >= step) {
+		pace->since_us = now;
+		pace->mark = at;
+	}
+	return now - pace->since_us;
+}
+
 /*
  * A peer that does not finish Connect, a PDU it has begun, does not take what we send, or does not
- * send what it was asked for (which holds memory and a place in line), for as long as
- * nvmf_connect_timeout_ms. Waiting for our own memory is not its fault.
+ * send what it was asked for (which hold memory), for as long as nvmf_connect_timeout_ms; drops of
+ * bytes are no progress. Waiting for our own memory is not its fault.
  */
 void nvmf_tcp_scan(struct nvmf_tcp_conn *conn, uint64_t now)
 {
+	uint64_t limit_us = config.nvmf_connect_timeout_ms * 1000ull;
 	bool in_pdu = conn->rx == NVMF_TCP_RX_PDU || conn->rx == NVMF_TCP_RX_DATA ||
 		      conn->rx == NVMF_TCP_RX_DIGEST;
 	bool unsent = conn->tx.iov_head != conn->tx.iov_tail;
-	bool moved = conn->pdus != conn->scan_pdus ||
-		     (unsent && conn->stream->released != conn->scan_released);
+	/* each write that is complete is progress, however short */
+	uint64_t h2c = conn->h2c_bytes + conn->h2c_ends * PACE_BYTES;
 
 	if (conn->state >= NVMF_TCP_CLOSING)
 		return;
@@ -360,16 +373,12 @@ void nvmf_tcp_scan(struct nvmf_tcp_conn *conn, uint64_t now)
 				     : "the host did not connect in time");
 		return;
 	}
-	if (!(in_pdu || unsent) || moved || conn->stuck_us == 0)
-		conn->stuck_us = now;
-	if (conn->r2t_open == 0 || conn->h2c_pdus != conn->scan_h2c || conn->h2c_us == 0)
-		conn->h2c_us = now;
-	conn->scan_h2c = conn->h2c_pdus;
-	conn->scan_pdus = conn->pdus;
-	conn->scan_released = conn->stream->released;
-	if (now - conn->stuck_us >= config.nvmf_connect_timeout_ms * 1000ull)
-		nvmf_tcp_close(conn, in_pdu ? "the host did not finish a PDU"
-					    : "the host does not take data");
-	else if (now - conn->h2c_us >= config.nvmf_connect_timeout_ms * 1000ull)
+	if (pace_stuck(&conn->pdu_pace, now, in_pdu, conn->pdus, 1) >= limit_us)
+		nvmf_tcp_close(conn, "the host did not finish a PDU");
+	else if (pace_stuck(&conn->tx_pace, now, unsent, conn->stream->released,
+			    PACE_BYTES) >= limit_us)
+		nvmf_tcp_close(conn, "the host does not take data");
+	else if (pace_stuck(&conn->h2c_pace, now, conn->r2t_open, h2c,
+			    PACE_BYTES) >= limit_us)
 		nvmf_tcp_close(conn, "the host does not send the data it was asked for");
 }

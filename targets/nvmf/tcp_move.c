@@ -206,7 +206,7 @@ void nvmf_tcp_join(struct nvmf_tcp_conn *conn)
 	conn->readable = true;
 	conn->tx_blocked = false;
 	conn->hot_tries = 0;
-	conn->stuck_us = conn->h2c_us = 0;
+	conn->pdu_pace.since_us = conn->tx_pace.since_us = conn->h2c_pace.since_us = 0;
 	nvmf_tcp_ready(conn);
 	list_push(&group->sending, &conn->sending);
 	if (rc)

@@ -101,10 +101,11 @@ static void recv_data_end(struct nvmf_tcp_conn *conn)
 			tr->digest_bad = true;
 	}
 	if (conn->pdu.type == NVME_TCP_H2C_DATA) {
-		conn->h2c_pdus++;
+		conn->h2c_bytes += conn->pdu.data_len;
 		tr->h2c_got += conn->pdu.data_len;
 		if (tr->h2c_got < tr->req.data_len)
 			return;
+		conn->h2c_ends++;
 	}
 	nvmf_tcp_req_ready(conn, tr);
 }

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Requests of a connection: slots, their memory, and the order in which writes may ask for data.
+ * Requests of a connection: slots and their memory.
  *
- * Memory comes before data: a request asks for all of its buffers, waits in line when there are
- * none, and only then sends R2T or runs. Requests that wait do not stop the connection from being
- * read; only data in a capsule does. The writes whose data was asked for by R2T and is not here yet
- * are limited per reactor, so that they never hold more than half of the buffers that in-capsule
- * data needs: the rest is held by requests that end by themselves, so that waiting always ends.
- *
- * A connection may have as many of these as are still free for others: alone it gets half of them,
- * and whoever comes later finds some left. A host that never sends what it was asked for so delays
- * its own writes and nobody else's. Connections whose requests wait take turns.
+ * Memory comes before data: a request waits until its connection's share allows it
+ * (tcp_share.c), asks for all of its buffers, waits in line when there are none, and only then
+ * sends R2T or runs. Requests that wait do not stop the connection from being read; only data in a
+ * capsule does.
  */
 #include "targets/nvmf/tcp.h"
 
@@ -25,6 +20,7 @@ static void req_init(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, unsign
 {
 	tr->req.queue = &conn->queue;
 	tr->ttag = (uint16_t)ttag;
+	tr->share = NVMF_TCP_SHARE_NONE;
 	tr->wait.ready = req_buf_ready;
 	list_init(&tr->wait.link);
 	list_init(&tr->link);
@@ -65,37 +61,14 @@ struct nvmf_tcp_req *nvmf_tcp_req_get(struct nvmf_tcp_conn *conn)
 	return tr;
 }
 
-static void grant_run(struct nvmf_tcp_group *group);
-
-static bool grant_may(const struct nvmf_tcp_conn *conn)
-{
-	return conn->grants < conn->group->grants_max - conn->group->grants;
-}
-
-static void grant_take(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
-{
-	tr->granted = true;
-	conn->grants++;
-	conn->group->grants++;
-}
-
-static void grant_return(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
-{
-	tr->granted = false;
-	conn->grants--;
-	conn->group->grants--;
-	if (!list_empty(&conn->group->grant_wait))
-		grant_run(conn->group);
-}
-
 void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
 	if (tr->req.iov_count) {
 		buf_put(tr->req.iov, tr->req.iov_count);
 		tr->req.iov_count = 0;
 	}
-	if (unlikely(tr->granted))
-		grant_return(conn, tr);
+	if (tr->share != NVMF_TCP_SHARE_NONE)
+		nvmf_tcp_share_return(conn, tr);
 	tr->req.state = NVMF_REQ_FREE;
 	tr->phase = NVMF_TCP_IDLE;
 	/* once connected the Connect slot is not used again */
@@ -123,7 +96,7 @@ static void req_has_memory(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, 
 	}
 }
 
-static void req_buf_get(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+void nvmf_tcp_req_fill(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
 	unsigned count = buf_get(tr->req.data_len, tr->req.iov, &tr->wait);
 
@@ -137,46 +110,13 @@ static void req_buf_ready(struct buf_wait *wait)
 {
 	struct nvmf_tcp_req *tr = container_of(wait, struct nvmf_tcp_req, wait);
 
-	req_buf_get(nvmf_tcp_conn_of(tr->req.queue), tr);
-}
-
-static void grant_run(struct nvmf_tcp_group *group)
-{
-	struct nvmf_tcp_conn *conn;
-	struct nvmf_tcp_req *tr;
-	struct list over;
-
-	list_init(&over);
-	while (group->grants < group->grants_max &&
-	       (conn = list_pop_entry(&group->grant_wait, struct nvmf_tcp_conn, grant_link))) {
-		/* what is free only shrinks here: once over its share, over it until we are done */
-		if (!grant_may(conn)) {
-			list_push(&over, &conn->grant_link);
-			continue;
-		}
-		tr = list_pop_entry(&conn->grant_wait, struct nvmf_tcp_req, link);
-		if (!list_empty(&conn->grant_wait))
-			list_push(&group->grant_wait, &conn->grant_link);
-		grant_take(conn, tr);
-		req_buf_get(conn, tr);
-	}
-	list_splice(&over, &group->grant_wait);
-	list_splice(&group->grant_wait, &over);
+	nvmf_tcp_req_fill(nvmf_tcp_conn_of(tr->req.queue), tr);
 }
 
 void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
-	if (tr->req.dir == NVMF_DIR_H2C) {
-		if (!list_empty(&conn->grant_wait) || !grant_may(conn)) {
-			tr->phase = NVMF_TCP_WAIT_GRANT;
-			list_push(&conn->grant_wait, &tr->link);
-			if (!list_linked(&conn->grant_link))
-				list_push(&conn->group->grant_wait, &conn->grant_link);
-			return;
-		}
-		grant_take(conn, tr);
-	}
-	req_buf_get(conn, tr);
+	if (likely(nvmf_tcp_share_take(conn, tr)))
+		nvmf_tcp_req_fill(conn, tr);
 }
 
 void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
@@ -184,8 +124,8 @@ void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 	if (tr->phase == NVMF_TCP_WAIT_DATA)
 		conn->r2t_open--;
 	tr->phase = NVMF_TCP_IDLE;
-	if (tr->granted)
-		grant_return(conn, tr);
+	if (tr->share != NVMF_TCP_SHARE_NONE)
+		nvmf_tcp_share_return(conn, tr);
 	/* transport 1.0 3.5.1.2: the command fails, the connection goes on */
 	if (unlikely(tr->digest_bad))
 		nvmf_req_done(&tr->req, NVME_SC_TRANSIENT_TRANSPORT);

@@ -130,7 +130,9 @@ static void nothing_left(void)
 	const struct nvmf_tcp_group *group = nvmf_tcp_group_at(0);
 
 	must(nvmf_target.conn_count == 0 && nvmf_target.ctrl_count == 0);
-	must(group->grants == 0 && list_empty(&group->grant_wait) && group->conn_count == 0);
+	must(group->conn_count == 0);
+	for (unsigned i = 0; i < NVMF_TCP_SHARES; i++)
+		must(group->shares[i].used == 0 && list_empty(&group->shares[i].wait));
 	must(group->rx_free_count == NVMF_TCP_RX_COUNT);
 	for (unsigned i = 0; i < BUF_CLASS_COUNT; i++) {
 		struct buf_stats stats;

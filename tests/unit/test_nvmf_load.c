@@ -149,7 +149,7 @@ static void test_host_that_does_not_answer_r2t_does_not_delay_others(void **stat
 	struct tbox_pdu pdu;
 	unsigned asked[2] = { 0 };
 
-	nvmf_tcp_group_at(0)->grants_max = 8;
+	nvmf_tcp_group_at(0)->shares[BUF_CLASS_COUNT + 1].max = 8 * 65536;
 	for (unsigned i = 0; i < 3; i++)
 		tbox_host(&admin[i], &io[i], 0);
 	big.sgl.length = le32_make(65536);
@@ -176,9 +176,113 @@ static void test_host_that_does_not_answer_r2t_does_not_delay_others(void **stat
 	while (tbox_recv(&io[1], &pdu))
 		asked[1] += pdu.ch.type == NVME_TCP_R2T;
 	assert_int_equal(asked[1], 2);
-	assert_int_equal(nvmf_tcp_group_at(0)->grants, 4);
+	assert_int_equal(nvmf_tcp_group_at(0)->shares[BUF_CLASS_COUNT + 1].used, 4 * 65536);
 	tbox_hangup(&admin[0]);
 	for (unsigned i = 1; i < 3; i++)
+		goodbye(&admin[i], &io[i]);
+}
+
+static void pass(unsigned ms)
+{
+	for (unsigned i = 0; i < ms; i += 250)
+		loop_advance(250 * 1000);
+}
+
+/* Four bytes a time, each a PDU of its own: that is as good as nothing. */
+static void test_host_that_sends_data_in_drops_is_closed(void **state)
+{
+	struct nvme_sqe w = tbox_rw(NVME_NVM_WRITE, 0, 128);
+	struct tbox_conn admin, io;
+	struct tbox_pdu pdu;
+	unsigned at = 0;
+
+	tbox_host(&admin, &io, 0);
+	w.sgl.length = le32_make(65536);
+	w.sgl.id = 0x5a;
+	tbox_cmd(&io, &w, NULL, 0);
+	tbox_expect(&io, NVME_TCP_R2T, &pdu);
+	for (; at < config.nvmf_connect_timeout_ms / 250 * 4; at += 4) {
+		assert_false(io.ended);
+		tbox_h2c(&io, &pdu.r2t, out, at, 4, false);
+		pass(250);
+	}
+	pass(500);
+	tbox_expect_end(&io, 0, 0);
+	goodbye(&admin, &io);
+}
+
+static void test_host_that_sends_a_header_in_drops_is_closed(void **state)
+{
+	const struct nvme_tcp_cmd cmd = {
+		.ch = { .type = NVME_TCP_CMD, .hlen = 72, .plen = le32_make(72) },
+		.sqe = tbox_sqe(NVME_NVM_FLUSH, 1, 0, 0),
+	};
+	struct tbox_conn admin, io;
+
+	tbox_host(&admin, &io, 0);
+	for (unsigned i = 0; i < 60; i++) {
+		tbox_send(&io, (const uint8_t *)&cmd + i, 1);
+		pass(config.nvmf_connect_timeout_ms / 50);
+	}
+	tbox_expect_end(&io, 0, 0);
+	goodbye(&admin, &io);
+}
+
+static void test_host_that_takes_answers_in_drops_is_closed(void **state)
+{
+	struct nvme_sqe r = tbox_rw(NVME_NVM_READ, 0, 128);
+	struct tbox_conn admin, io;
+	struct iovec drop = { in, 50 };
+
+	tbox_host(&admin, &io, 0);
+	r.sgl.length = le32_make(65536);
+	r.sgl.id = 0x5a;
+	io.f->peer->room = 100000;
+	for (unsigned i = 0; i < 20; i++)
+		tbox_cmd(&io, &r, NULL, 0);
+	loop_drain();
+	for (unsigned i = 0; i < config.nvmf_connect_timeout_ms / 250 + 2; i++) {
+		assert_int_equal(stream_readv(&io.f->s, &drop, 1), 50);
+		pass(250);
+	}
+	assert_int_equal(nvmf_target.conn_count, 1);
+	tbox_hangup(&io);
+	tbox_hangup(&admin);
+}
+
+/* Its answers hold half of the memory at most: another one reads on. */
+static void test_host_that_takes_no_answers_does_not_delay_others(void **state)
+{
+	struct nvme_sqe r = tbox_rw(NVME_NVM_READ, 0, 2048);
+	struct nvmf_tcp_share *share = &nvmf_tcp_group_at(0)->shares[2];
+	struct tbox_conn admin[2], io[2];
+	struct tbox_pdu pdu;
+
+	for (unsigned i = 0; i < 2; i++)
+		tbox_host(&admin[i], &io[i], 0);
+	r.sgl.length = le32_make(1 << 20);
+	r.sgl.id = 0x5a;
+	io[0].f->peer->room = 100000;
+	for (unsigned i = 0; i < 31; i++)
+		tbox_cmd(&io[0], &r, NULL, 0);
+	loop_drain();
+	assert_in_range(share->used, 1 << 20, share->max / 2);
+	for (unsigned i = 0; i < 40; i++) {
+		fill(i);
+		memcpy(tbox_disk->view, out, 1 << 20);
+		assert_int_equal(tbox_run(&io[1], &r, NULL, 0, false, in, 1 << 20).status, 0);
+		assert_memory_equal(in, out, 1 << 20);
+	}
+	/* all of them come when it reads again */
+	io[0].f->peer->room = SIZE_MAX;
+	for (unsigned done = 0, tries = 0; done < 31; tries++) {
+		assert_true(tries < 1000);
+		if (tbox_recv(&io[0], &pdu))
+			done += pdu.ch.type == NVME_TCP_RSP;
+	}
+	loop_drain();
+	assert_int_equal(share->used, 0);
+	for (unsigned i = 0; i < 2; i++)
 		goodbye(&admin[i], &io[i]);
 }
 
@@ -235,6 +339,10 @@ int main(void)
 		tbox_test(test_peer_that_does_not_read_is_waited_for_and_then_closed),
 		tbox_test(test_host_that_does_not_answer_r2t_is_closed),
 		tbox_test(test_host_that_does_not_answer_r2t_does_not_delay_others),
+		tbox_test(test_host_that_sends_data_in_drops_is_closed),
+		tbox_test(test_host_that_sends_a_header_in_drops_is_closed),
+		tbox_test(test_host_that_takes_answers_in_drops_is_closed),
+		tbox_test(test_host_that_takes_no_answers_does_not_delay_others),
 		tbox_test(test_namespace_removed_under_load),
 	};
 
