@@ -83,10 +83,11 @@ void store_level_check(struct store *s)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(s->warn_percent); i++)
 		passed += s->warn_percent[i] && percent >= s->warn_percent[i];
-	if (passed > s->warned) {
+	if (passed > s->warned)
 		log_warn("store %s: %u %% of its clusters are in use; delete volumes or grow it",
 			 s->name, percent);
+	if (passed != s->warned) {
+		s->warned = passed;
 		volumes_threshold(s);
 	}
-	s->warned = passed;
 }

@@ -92,6 +92,7 @@ static struct volume *volume_make(struct blob *b)
 		.volatile_cache = disk->volatile_cache,
 		.readonly = blob_is_readonly(b) || disk->readonly,
 		.rotational = disk->rotational,
+		.space_low = s->warned > 0 && blob_is_thin(b),
 		.limits = {
 			.xfer_bytes_max = s->super.cluster_bytes,
 			.iov_count_max = LANE_IOV,
@@ -208,23 +209,31 @@ int volumes_stop(struct store *s, struct why *why)
 	return 0;
 }
 
+/* Users of thin volumes are told whether the pool is low. The task is an operation on volumes. */
 static void threshold_task(void *arg)
 {
 	struct store *s = arg;
+	struct blob *b;
 
-	if (store_enter(s, NULL) < 0)
-		return;
-	for (struct blob *b = blob_next(s, NULL); b; b = blob_next(s, b))
-		if (b->volume && blob_is_thin(b))
-			bdev_tell(&b->volume->bdev, BDEV_THRESHOLD);
-	store_leave(s);
+	for (b = blob_next(s, NULL); b; b = blob_next(s, b)) {
+		if (!b->volume || !blob_is_thin(b) || blob_open(b, NULL) < 0)
+			continue;
+		bdev_space_set(&b->volume->bdev, s->warned > 0);
+		blob_close(b);
+	}
+	if (--s->volume_ops == 0)
+		event_signal(&s->volume_idle);
 }
 
 void volumes_threshold(struct store *s)
 {
-	if (s->lanes && !task_start("threshold", threshold_task, s))
-		log_warn("store %s: no memory to tell users of its volumes that it fills up",
-			 s->name);
+	if (!s->lanes || s->stopping)
+		return;
+	s->volume_ops++;
+	if (task_start("threshold", threshold_task, s))
+		return;
+	s->volume_ops--;
+	log_warn("store %s: no memory to tell users of its volumes how full it is", s->name);
 }
 
 /* ---- what is known of one ---- */

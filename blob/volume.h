@@ -30,7 +30,7 @@ int volumes_start(struct store *s, struct why *why);
 /* -EBUSY when one has users. Removes all bdevs. When the store is GONE: tells users and waits. */
 int volumes_stop(struct store *s, struct why *why);
 
-/* A threshold of the store was passed: users of its thin volumes are told. Does not wait. */
+/* A threshold was passed, up or down: users of thin volumes are told. Does not wait. */
 void volumes_threshold(struct store *s);
 
 /* A blob by "STORE/NAME", damaged ones too; NULL. */

@@ -268,12 +268,6 @@ static void users_tell(struct bdev *bdev, enum bdev_event event)
 	}
 }
 
-void bdev_tell(struct bdev *bdev, enum bdev_event event)
-{
-	if (!bdev->removing)
-		users_tell(bdev, event);
-}
-
 void bdev_unregister(struct bdev *bdev)
 {
 	struct bdev_ctl *ctl = bdev->ctl;

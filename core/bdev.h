@@ -170,9 +170,6 @@ void bdev_resize(struct bdev *bdev, uint64_t block_count);
 /* For thin disks: LOW as long as their pool is past a threshold. Tells users when it changes. */
 void bdev_space_set(struct bdev *bdev, bool low);
 
-/* Tells users of anything else that happens to it. In a task on reactor 0. */
-void bdev_tell(struct bdev *bdev, enum bdev_event event);
-
 /* ---- for users ---- */
 
 /* Told of every bdev that has been registered, in the task that did. Must not wait. */

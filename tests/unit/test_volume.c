@@ -404,6 +404,39 @@ static void test_names_are_unique_and_change_when_nobody_looks(void *arg)
 	volume_box_close(&box);
 }
 
+static unsigned thresholds;
+
+static void user_event(struct bdev_user *user, enum bdev_event event)
+{
+	thresholds += event == BDEV_THRESHOLD;
+}
+
+static void test_users_of_thin_volumes_learn_that_the_pool_fills_up(void *arg)
+{
+	struct bdev_user user = { .who = "test", .event = user_event };
+	struct store_box box;
+
+	volume_box_open(&box, 16 * MIB, 4096);
+	volume_box_make(&box, "v", 1000, true);
+	assert_int_equal(bdev_open("box/v", &user), 0);
+	thresholds = 0;
+	box.store->warn_percent[0] = 50;
+	box.store->warn_percent[1] = 90;
+	volume_box_fill("v", 0, 100 * CLUSTER, 1);
+	task_yield();
+	assert_int_equal(thresholds, 0);
+	volume_box_fill("v", 0, 150 * CLUSTER, 1);
+	task_yield();
+	assert_int_equal(thresholds, 1);
+	assert_true(user.bdev->space_low);
+	assert_int_equal(volume_box_io("v", IO_UNMAP, 0, 0, 100 * 16, NULL), IO_OK);
+	task_yield();
+	assert_int_equal(thresholds, 2);
+	assert_false(user.bdev->space_low);
+	bdev_close(&user);
+	volume_box_close(&box);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +452,7 @@ int main(void)
 		bench_task(test_a_thick_volume_grows_and_shrinks),
 		bench_task(test_a_thin_volume_grows_and_shrinks),
 		bench_task(test_a_clone_of_another_disk_reads_it_and_does_not_write_it),
+		bench_task(test_users_of_thin_volumes_learn_that_the_pool_fills_up),
 		bench_task(test_names_are_unique_and_change_when_nobody_looks),
 	};
 
