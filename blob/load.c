@@ -145,7 +145,8 @@ static void taken_keep(struct store *s, const char *what, struct bits *own, cons
 static int clean_scan(struct store *s, struct why *why)
 {
 	struct masks m = { 0 };
-	struct scan scan = { .s = s, .only = &m.pages, .roots = &m.roots };
+	struct scan scan = { .s = s, .only = &m.pages, .roots = &m.roots,
+			     .tears = s->tears };
 	int rc = masks_read(s, &m, why);
 
 	if (rc == 0)
@@ -176,7 +177,7 @@ static int regions_expand(struct store *s, struct bits *only)
 
 static int dirty_scan(struct store *s)
 {
-	struct scan scan = { .s = s };
+	struct scan scan = { .s = s, .tears = s->tears };
 	struct bits only = { 0 };
 	int rc = cover_read(s);
 	bool announced = rc == 0;

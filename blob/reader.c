@@ -19,14 +19,15 @@ struct request {
 	struct io io;
 	struct iovec iov;
 	uint8_t *buf;
-	uint32_t page, count;           /* count 0: free */
+	uint32_t page, count;
 	bool done;
 };
 
 struct reader {
 	struct store *s;
 	struct event event;
-	unsigned depth, oldest, busy;
+	unsigned oldest, busy, spare_count;
+	uint8_t *spare[DEPTH];          /* memory that no request has */
 	struct request request[DEPTH];
 };
 
@@ -38,11 +39,25 @@ static void request_done(struct io *io)
 	event_signal(&q->reader->event);
 }
 
+/* Memory comes with the first use: a small store needs little. Less memory is less depth. */
+static bool request_ready(struct reader *r)
+{
+	if (r->busy == DEPTH)
+		return false;
+	if (r->spare_count == 0) {
+		r->spare[0] = dma_alloc((size_t)REQUEST_PAGES * MD_PAGE_BYTES, MD_PAGE_BYTES);
+		r->spare_count = r->spare[0] != NULL;
+	}
+	return r->spare_count > 0;
+}
+
 static void request_start(struct reader *r, uint32_t page, uint32_t count)
 {
-	struct request *q = &r->request[(r->oldest + r->busy++) % r->depth];
+	struct request *q = &r->request[(r->oldest + r->busy++) % DEPTH];
 	struct store *s = r->s;
 
+	q->reader = r;
+	q->buf = r->spare[--r->spare_count];
 	q->page = page;
 	q->count = count;
 	q->done = false;
@@ -58,21 +73,30 @@ static void request_start(struct reader *r, uint32_t page, uint32_t count)
 	bdev_submit(bdev_chan(s->disk.bdev), &q->io);
 }
 
-/* The oldest request's pages; -ENODEV, or what the callback said. */
-static int request_finish(struct reader *r, const struct reader_ops *ops)
+/* The oldest leaves the line. */
+static struct request *request_wait(struct reader *r)
 {
 	struct request *q = &r->request[r->oldest];
-	struct bs_md_page *md = (struct bs_md_page *)q->buf;
-	bool bad;
-	int rc = 0;
 
 	while (!q->done) {
 		event_clear(&r->event);
 		task_wait(&r->event);
 	}
-	r->oldest = (r->oldest + 1) % r->depth;
+	r->oldest = (r->oldest + 1) % DEPTH;
 	r->busy--;
-	bad = q->io.status != IO_OK;
+	return q;
+}
+
+/* The oldest request's pages; -ENODEV, or what the callback said. */
+static int request_finish(struct reader *r, const struct reader_ops *ops)
+{
+	struct request *q = request_wait(r);
+	struct bs_md_page *md = (struct bs_md_page *)q->buf;
+	bool bad = q->io.status != IO_OK;
+	int rc = 0;
+
+	/* Its memory is not given out before the next line_fill(). */
+	r->spare[r->spare_count++] = q->buf;
 	for (uint32_t i = 0; rc == 0 && i < q->count; i++) {
 		int failed = bad ? store_read(r->s, page_at(r->s, q->page + i), &md[i],
 					      sizeof(*md)) : 0;
@@ -83,68 +107,53 @@ static int request_finish(struct reader *r, const struct reader_ops *ops)
 	return rc;
 }
 
-static struct reader *reader_create(struct store *s)
+/* Fills the line; -ENODEV, -ENOMEM when nothing at all can be read. */
+static int line_fill(struct reader *r, const struct reader_ops *ops, uint32_t *page,
+		     uint32_t *count)
 {
-	struct reader *r = calloc(1, sizeof(*r));
+	struct store *s = r->s;
 
-	if (!r)
-		return NULL;
-	r->s = s;
-	event_init(&r->event);
-	while (r->depth < DEPTH) {
-		r->request[r->depth].reader = r;
-		r->request[r->depth].buf = dma_alloc((size_t)REQUEST_PAGES * MD_PAGE_BYTES,
-						     MD_PAGE_BYTES);
-		if (!r->request[r->depth].buf)
-			break;
-		r->depth++;
+	while (request_ready(r)) {
+		if (s->state == STORE_GONE)
+			return -ENODEV;
+		if (*count == 0 && !ops->next(ops, page, count))
+			return 0;
+		ASSERT(*count > 0 && *page < s->super.md_len && *count <= s->super.md_len - *page);
+		uint32_t n = MIN(*count, (uint32_t)REQUEST_PAGES);
+
+		request_start(r, *page, n);
+		*page += n;
+		*count -= n;
 	}
-	if (r->depth > 0)
-		return r;
-	free(r);
-	return NULL;
+	return r->busy ? 0 : -ENOMEM;
 }
 
 int reader_run(struct store *s, const struct reader_ops *ops)
 {
-	struct reader *r = reader_create(s);
+	struct reader *r = calloc(1, sizeof(*r));
 	uint32_t page = 0, count = 0;
 	int rc = 0;
 
 	if (!r)
 		return -ENOMEM;
+	r->s = s;
+	event_init(&r->event);
 	while (true) {
-		while (rc == 0 && r->busy < r->depth) {
-			if (s->state == STORE_GONE)
-				rc = -ENODEV;
-			else if (count == 0 && !ops->next(ops, &page, &count))
-				break;
-			if (rc < 0)
-				break;
-			ASSERT(count > 0 && page < s->super.md_len &&
-			       count <= s->super.md_len - page);
-			uint32_t n = MIN(count, (uint32_t)REQUEST_PAGES);
-
-			request_start(r, page, n);
-			page += n;
-			count -= n;
-		}
+		if (rc == 0)
+			rc = line_fill(r, ops, &page, &count);
 		if (r->busy == 0)
 			break;
 		if (rc == 0) {
 			rc = request_finish(r, ops);
 			task_yield();
-			continue;
+		} else {
+			struct request *q = request_wait(r);
+
+			r->spare[r->spare_count++] = q->buf;
 		}
-		while (!r->request[r->oldest].done) {
-			event_clear(&r->event);
-			task_wait(&r->event);
-		}
-		r->oldest = (r->oldest + 1) % r->depth;
-		r->busy--;
 	}
-	for (unsigned i = 0; i < r->depth; i++)
-		dma_free(r->request[i].buf);
+	while (r->spare_count > 0)
+		dma_free(r->spare[--r->spare_count]);
 	free(r);
 	return rc;
 }

@@ -84,16 +84,20 @@ static bool search_next(const struct reader_ops *ops, uint32_t *page, uint32_t *
 	return true;
 }
 
-/* Whether a blob has the page as extent page. */
+/* Whether a sound blob has the page, or any as extent page. */
 static bool page_owned(const struct store *s, uint32_t page)
 {
 	const struct blob *b;
 
-	list_for_each(b, &s->blobs, link)
+	list_for_each(b, &s->blobs, link) {
+		for (uint32_t i = 0; !b->damage && i < b->chain_count; i++)
+			if (b->chain[i] == page)
+				return true;
 		for (uint32_t e = 0; e < b->map->extent_count; e++)
 			if (b->map->extent[e].page == page)
 				return true;
-	return false;
+	}
+	return blob_find(s, BLOB_ID_BASE | page);
 }
 
 static int map_extend(struct blob *b, uint32_t e)
@@ -170,6 +174,17 @@ static void undamage(struct blob *b)
 	b->damage = NULL;
 }
 
+/* Pages of B that are no good and that it will not have any more. */
+static void bad_pages_clear(struct check *check, const struct blob *b)
+{
+	const struct finding *f;
+
+	list_for_each(f, &check->report->findings, link)
+		if (f->blob == b->id && (f->kind == FIND_CRC || f->kind == FIND_CONTENT) &&
+		    f->first != blob_root(b) && !page_owned(check->s, (uint32_t)f->first))
+			page_zero(check->s, (uint32_t)f->first);
+}
+
 static int salvage(struct check *check, struct blob *b)
 {
 	uint64_t holes, mapped;
@@ -195,6 +210,7 @@ static int salvage(struct check *check, struct blob *b)
 	b->invalid_flags |= BS_THIN;
 	b->data_ro_flags = BS_READ_ONLY;
 	rc = name_give(b);
+	bad_pages_clear(check, b);
 	if (rc == 0)
 		rc = blob_sync(b);
 	if (rc < 0)

@@ -36,6 +36,7 @@ struct pass {
 	struct scan *scan;
 	uint64_t at;                    /* first pass: where the next run begins */
 	struct want *want;
+	size_t room;
 	size_t count, next, now;        /* wants: all, those given to the reader, those that came */
 	bool extents;
 };
@@ -158,7 +159,7 @@ static int suspect_add(struct scan *scan, uint32_t page)
 /* Neither a root nor something that is wanted: does it look as if it had been a root? */
 static int stray_take(struct scan *scan, uint32_t page, const struct bs_md_page *md)
 {
-	if (md && (page_crc_good(md) || bytes_zero(md, sizeof(*md))))
+	if (md && (bytes_zero(md, sizeof(*md)) || page_crc_good(md)))
 		return 0;
 	return suspect_add(scan, page);
 }
@@ -178,6 +179,9 @@ static int first_page(const struct reader_ops *ops, uint32_t page, const struct 
 			      scan->s->super.md_len);
 	if (md && le64_un_get(md->id) == 0 && !root)
 		return stray_take(scan, page, md);
+	/* A mask has no checksum: a page that has a good one knows better. */
+	if (root && md && page_crc_good(md) && !page_is_root(md, page))
+		root = false;
 	if (root || (md && page_is_root(md, page)))
 		return root_take(scan, page, md, md && page_crc_good(md));
 	b = md && page_crc_good(md) ? blob_find(scan->s, le64_un_get(md->id)) : NULL;
@@ -262,18 +266,36 @@ static int fetch(struct pass *pass)
 	return reader_run(pass->scan->s, &pass->ops);
 }
 
+static int want_add(struct pass *pass, uint32_t page, uint32_t e, struct blob *b)
+{
+	struct want *want = pass->want;
+
+	if (pass->count == pass->room) {
+		size_t room = MAX(pass->room * 2, (size_t)64);
+
+		want = realloc(want, room * sizeof(*want));
+		if (!want)
+			return -ENOMEM;
+		pass->want = want;
+		pass->room = room;
+	}
+	want[pass->count++] = (struct want){ page, e, b };
+	return 0;
+}
+
 /* Continuations, until no chain wants one. */
 static int chains_fetch(struct pass *pass)
 {
 	struct blob *b;
-	int rc;
+	int rc = 0;
 
 	do {
 		pass->count = 0;
 		list_for_each(b, &pass->scan->s->blobs, link)
-			if (b->read.wanted != MD_PAGE_NONE && pass->count < FETCH_MAX)
-				pass->want[pass->count++] = (struct want){ b->read.wanted, 0, b };
-		rc = pass->count ? fetch(pass) : 0;
+			if (rc == 0 && b->read.wanted != MD_PAGE_NONE && pass->count < FETCH_MAX)
+				rc = want_add(pass, b->read.wanted, 0, b);
+		if (rc == 0 && pass->count)
+			rc = fetch(pass);
 	} while (rc == 0 && pass->count > 0);
 	return rc;
 }
@@ -291,8 +313,8 @@ static int extents_fetch(struct pass *pass)
 
 			if (!ext->page || ext->cluster)
 				continue;
-			pass->want[pass->count++] = (struct want){ ext->page, e, b };
-			if (pass->count < FETCH_MAX)
+			rc = want_add(pass, ext->page, e, b);
+			if (rc < 0 || pass->count < FETCH_MAX)
 				continue;
 			rc = fetch(pass);
 			pass->count = 0;
@@ -350,9 +372,6 @@ int scan_run(struct scan *scan)
 	if (rc == 0)
 		rc = roots_missing(scan);
 	pass->ops = (struct reader_ops){ fetch_next, fetch_page };
-	pass->want = rc == 0 ? malloc(FETCH_MAX * sizeof(*pass->want)) : NULL;
-	if (rc == 0 && !pass->want)
-		rc = -ENOMEM;
 	if (rc == 0)
 		rc = chains_fetch(pass);
 	if (rc == 0)

@@ -29,6 +29,9 @@ struct scan {
 	/* clean loads: pages that the blobid mask says to be roots; NULL */
 	const struct bits *roots;
 	struct check_report *report;    /* of a check; NULL */
+	/* of a check: the store in memory, whose blobs are all that there are; NULL */
+	const struct store *known;
+	bool tears;                     /* the disk may have cut new pages off */
 
 	/* result */
 	uint64_t pages_read, pages_again;       /* in the first pass, and in the others */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "blob/scan.h"
+#include "core/base/log.h"
 
 struct orphans {
 	struct reader_ops ops;
@@ -86,16 +87,16 @@ static int page_order(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* A page says that it belongs to a blob whose root is no page any more. */
-static int root_lost(struct scan *scan, uint64_t id)
+static bool is_suspect(const struct scan *scan, uint32_t page)
 {
-	uint32_t root = (uint32_t)id;
-	struct blob *b;
+	return bsearch(&page, scan->suspect, scan->suspect_count, sizeof(page), page_order);
+}
 
-	if (blob_find(scan->s, id) || !bsearch(&root, scan->suspect, scan->suspect_count,
-					       sizeof(root), page_order))
-		return 0;
-	b = blob_make(scan->s, id);
+/* A blob whose root is no page any more. */
+static int root_lost(struct scan *scan, uint32_t root)
+{
+	struct blob *b = blob_make(scan->s, BLOB_ID_BASE | root);
+
 	if (!b)
 		return -ENOMEM;
 	bits_set(&scan->s->pages, root);
@@ -104,17 +105,43 @@ static int root_lost(struct scan *scan, uint64_t id)
 	return 0;
 }
 
+/*
+ * A page with a bad checksum that nobody names: it was a root, unless it still looks like an extent
+ * page or a continuation of another blob. Where pages tear, a new page that was cut off is like
+ * this; roots are not cut off there.
+ */
+static bool was_root(const struct scan *scan, uint32_t page, const struct bs_md_page *md)
+{
+	bool names_other = le64_un_get(md->id) >> 32 == BLOB_ID_BASE >> 32 &&
+			   (uint32_t)le64_un_get(md->id) != page;
+
+	if (scan->known)
+		return blob_find(scan->known, BLOB_ID_BASE | page);
+	if (scan->tears)
+		return page_is_root(md, page);
+	return !names_other || (md->descriptors[0] != BS_DESC_EXTENT_PAGE &&
+				le32_un_get(md->sequence_num) == 0);
+}
+
 static int orphan_page(const struct reader_ops *ops, uint32_t page, const struct bs_md_page *md)
 {
 	struct orphans *o = container_of(ops, struct orphans, ops);
 	struct scan *scan = o->scan;
 	uint64_t id = md ? le64_un_get(md->id) : 0;
+	bool good = md && page_crc_good(md);
 
 	scan->pages_again++;
-	if (id >> 32 != BLOB_ID_BASE >> 32 || !page_crc_good(md))
+	if (!o->keep && md && !good && is_suspect(scan, page) && was_root(scan, page, md)) {
+		page_keep(scan->s, md);
+		return blob_find(scan->s, BLOB_ID_BASE | page) ? 0 : root_lost(scan, page);
+	}
+	if (id >> 32 != BLOB_ID_BASE >> 32 || !good)
 		return 0;
+	/* It says that it belongs to a blob whose root is not one. */
 	if (!o->keep)
-		return root_lost(scan, id);
+		return blob_find(scan->s, id) || !is_suspect(scan, (uint32_t)id) ||
+		       (scan->known && !blob_find(scan->known, id)) ? 0 :
+		       root_lost(scan, (uint32_t)id);
 	bits_set(&scan->s->pages, page);
 	page_keep(scan->s, md);
 	return 0;
@@ -149,6 +176,9 @@ int scan_orphans(struct scan *scan)
 
 	if (scan->suspect_count > 0)
 		rc = pass(scan, false);
+	if (rc == 0 && scan->suspect_count > 0 && !scan->report)
+		log_warn("store %s: %u pages of metadata have bad checksums, the first is %u; see "
+			 "store check", scan->s->name, scan->suspect_count, scan->suspect[0]);
 	if (rc < 0 || !scan->broken)
 		return rc;
 	for (uint32_t i = 0; i < scan->suspect_count; i++)

@@ -5,6 +5,7 @@
  */
 #include "core/module.h"
 
+#include "blob/module.h"
 #include "boot/boot.h"
 #include "core/bdev.h"
 #include "core/buf.h"
@@ -46,6 +47,9 @@ const struct module modules[] = {
 #endif
 #ifdef CONFIG_DRIVER_REMOTE
 	{ "remote", remote_init, remote_fini, remote_cmds, remote_config },
+#endif
+#ifdef CONFIG_BLOBSTORE
+	{ "blob", blob_init, blob_fini, blob_cmds, blob_config },
 #endif
 #ifdef CONFIG_NVMF_TARGET
 	{ "nvmf", nvmf_module_init, nvmf_module_fini, nvmf_cmds, nvmf_config },

@@ -85,11 +85,22 @@ int nvmf_cmd_session_list(struct cmd_ctx *ctx)
 	return 0;
 }
 
+/* Where it came in, while that is there. */
+static const char *session_listener(const struct nvmf_ctrl *ctrl, char text[ADDR_TEXT_BYTES])
+{
+	const struct nvmf_port *port = ctrl->admin ? ctrl->admin->port : NULL;
+
+	if (!port)
+		return "-";
+	addr_format_port(&port->listener.addr, text);
+	return text;
+}
+
 int nvmf_cmd_session_show(struct cmd_ctx *ctx)
 {
 	struct nvmf_ctrl *ctrl = session_find(ctx);
 	struct uuid hostid;
-	char text[UUID_TEXT_BYTES];
+	char text[UUID_TEXT_BYTES], listener[ADDR_TEXT_BYTES];
 
 	if (!ctrl)
 		return -ENOENT;
@@ -102,6 +113,7 @@ int nvmf_cmd_session_show(struct cmd_ctx *ctx)
 	cmd_col(ctx, "host", "%s", ctrl->hostnqn);
 	cmd_col(ctx, "hostid", "%s", text);
 	cmd_col(ctx, "transport", "%s", ctrl->admin ? ctrl->admin->ops->name : "");
+	cmd_col(ctx, "listener", "%s", session_listener(ctrl, listener));
 	cmd_col_u64(ctx, "cntlid", ctrl->cntlid);
 	cmd_col(ctx, "state", "%s", ctrl->dying ? "closing" :
 		ctrl->csts & NVME_CSTS_CFS ? "failed" :

@@ -232,8 +232,12 @@ void nvmf_ctrl_kill(struct nvmf_ctrl *ctrl, const char *why)
 /* No I/O queue is left: ends a reset or a shutdown that waited for this. */
 static void ctrl_quiet(struct nvmf_ctrl *ctrl)
 {
-	if (!(ctrl->cc & NVME_CC_EN))
+	if (!(ctrl->cc & NVME_CC_EN)) {
 		ctrl->csts &= ~(uint32_t)NVME_CSTS_RDY;
+		/* a reset ends a shutdown too */
+		if (!(ctrl->cc & NVME_CC_SHN_MASK))
+			ctrl->csts &= ~(uint32_t)NVME_CSTS_SHST_MASK;
+	}
 	if ((ctrl->csts & NVME_CSTS_SHST_MASK) == NVME_SHST_OCCURRING << NVME_CSTS_SHST_SHIFT)
 		ctrl->csts ^= (NVME_SHST_OCCURRING ^ NVME_SHST_COMPLETE) << NVME_CSTS_SHST_SHIFT;
 }

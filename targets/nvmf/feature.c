@@ -15,6 +15,7 @@ enum {
 	FEATURE_NS = 1 << 2,            /* of a namespace: NSID says of which */
 	SUPPORTED_NS = 1 << 1,
 	SUPPORTED_CHANGEABLE = 1 << 2,
+	ERROR_RECOVERY_DULBE = 1 << 16,
 	TEMPERATURE_VALUE = 0xffff,
 	TEMPERATURE_SELECT_SHIFT = 16,
 	TEMPERATURE_UNDER = 1 << 20,
@@ -90,8 +91,26 @@ static uint16_t error_recovery_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 static uint16_t error_recovery_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
 {
 	(void)req;
+	/* errors of deallocated blocks are for namespaces that say so: none does */
+	if (cdw11 & ERROR_RECOVERY_DULBE)
+		return NVME_SC_INVALID_FIELD;
 	ctrl->error_recovery = cdw11 & 0xffff;
 	return 0;
+}
+
+/* One combination of command sets: Identify, CNS 1Ch. */
+static uint16_t profile_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
+{
+	(void)ctrl;
+	req->dw0 = 0;
+	return 0;
+}
+
+static uint16_t profile_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	(void)ctrl;
+	return cdw11 & 0x1ff ? NVME_SC_CSI_COMBINATION : 0;
 }
 
 /* The caches are the disks' own and stay on. */
@@ -204,7 +223,7 @@ static const struct feature features[] = {
 	{ NVME_FEAT_POWER, FEATURE_CHANGEABLE, 0, 0, power_get, power_set },
 	{ NVME_FEAT_TEMPERATURE, FEATURE_CHANGEABLE, 0, TEMPERATURE_DEFAULT_OVER, temperature_get,
 	  temperature_set },
-	{ NVME_FEAT_ERROR_RECOVERY, FEATURE_CHANGEABLE, 0, 0, error_recovery_get,
+	{ NVME_FEAT_ERROR_RECOVERY, FEATURE_CHANGEABLE | FEATURE_NS, 0, 0, error_recovery_get,
 	  error_recovery_set },
 	{ NVME_FEAT_WRITE_CACHE, 0, 0, 1, write_cache_get, NULL },
 	{ NVME_FEAT_QUEUES, FEATURE_CHANGEABLE, 0, 0, queues_get, queues_set },
@@ -212,6 +231,7 @@ static const struct feature features[] = {
 	{ NVME_FEAT_AEC, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, aec_get, aec_set },
 	{ NVME_FEAT_KATO, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, kato_get, kato_set },
 	{ NVME_FEAT_HOST_BEHAVIOR, FEATURE_CHANGEABLE, 512, 0, behavior_get, behavior_set },
+	{ NVME_FEAT_IOCS_PROFILE, FEATURE_CHANGEABLE, 0, 0, profile_get, profile_set },
 	{ NVME_FEAT_HOSTID, 0, 16, 0, hostid_get, hostid_set },
 	{ NVME_FEAT_RESV_MASK, FEATURE_CHANGEABLE | FEATURE_NS, 0, 0, nvmf_resv_mask_get,
 	  nvmf_resv_mask_set },
@@ -252,6 +272,18 @@ static unsigned feature_select(const struct nvmf_req *req)
 	return le32_get(req->sqe.cdw10) >> NVME_FEAT_SEL_SHIFT & 7;
 }
 
+/* Of a feature of the controller nobody can change one namespace's: base 2.0c 5.27. */
+static uint16_t feature_set_nsid(const struct nvmf_req *req, const struct feature *feature)
+{
+	uint32_t nsid = le32_get(req->sqe.nsid);
+
+	if (nsid == 0 || nsid == (uint32_t)NVME_NSID_ALL)
+		return 0;
+	if (!nvmf_view_find(req->queue->ctrl, nsid))
+		return NVME_SC_INVALID_NS;
+	return feature->flags & FEATURE_NS ? 0 : NVME_SC_FEATURE_NOT_NS;
+}
+
 uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
 {
 	const struct feature *feature = feature_find(req);
@@ -266,7 +298,7 @@ uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
 		req->exec = feature->set_exec;
 	req->data_len = feature->data_len;
 	req->dir = feature->data_len ? NVMF_DIR_H2C : NVMF_DIR_NONE;
-	return 0;
+	return feature_set_nsid(req, feature);
 }
 
 void nvmf_feature_set_exec(struct nvmf_req *req)

@@ -25,6 +25,7 @@ sys.path[:0] = [str(TOP / "tests/system/lib"), str(TOP / "images")]
 
 import nvme_tcp  # noqa: E402
 import qemu  # noqa: E402
+from bench_volumes import bench_volumes  # noqa: E402
 from console import Console  # noqa: E402
 from hosted import Karst  # noqa: E402
 from vm import free_port, spawn, wait_for  # noqa: E402
@@ -136,7 +137,7 @@ class Bench:
 
 # The turning of a reactor, worked or not: how often it turns for a request is chance.
 TURNING = re.compile(r"core/(reactor|poller|timer|fd_source|task\w*|clock)\.[ch]$")
-OWN = re.compile(r"(core|drivers|targets)/")
+OWN = re.compile(r"(core|drivers|targets|blob)/")
 
 
 def callgrind_counts(path):
@@ -403,11 +404,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=TOP / "out")
     parser.add_argument("--quick", action="store_true", help="shorter runs, rougher figures")
-    parser.add_argument("--only", choices=("counts", "rates", "native", "queues", "idle", "sizes", "appliance"), action="append")
+    parser.add_argument("--only", choices=("counts", "rates", "native", "volumes", "queues", "idle", "sizes", "appliance"),
+                        action="append")
     options = parser.parse_args()
     table = Table()
-    parts = {"counts": bench_counts, "rates": bench_rates, "native": bench_native, "queues": bench_queues,
-             "idle": bench_idle, "sizes": bench_sizes, "appliance": bench_appliance}
+    parts = {"counts": bench_counts, "rates": bench_rates, "native": bench_native,
+             "volumes": lambda *args: bench_volumes(*args, callgrind_counts), "queues": bench_queues, "idle": bench_idle,
+             "sizes": bench_sizes, "appliance": bench_appliance}
     with tempfile.TemporaryDirectory(prefix="karst-bench-") as folder:
         bench = Bench(options.out.resolve(), Path(folder), options.quick)
         for name, part in parts.items():

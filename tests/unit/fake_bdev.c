@@ -303,6 +303,14 @@ void fake_crash(struct fake_bdev *f)
 	memcpy(f->view, f->media, bytes_of(f, f->bdev.block_count));
 }
 
+void fake_fill(struct fake_bdev *f, const void *bytes)
+{
+	ASSERT(f->held_count == 0);
+	journal_clear(f);
+	memcpy(f->view, bytes, bytes_of(f, f->bdev.block_count));
+	memcpy(f->media, bytes, bytes_of(f, f->bdev.block_count));
+}
+
 /* ---- the bdev ---- */
 
 static void fake_submit(struct bdev_chan *chan, struct io *io)

@@ -61,6 +61,9 @@ void fake_remove(struct fake_bdev *f);
 /* The memory of a disk that was unregistered otherwise. */
 void fake_free(struct fake_bdev *f);
 
+/* The medium becomes BYTES (all of it), and so does what is read; nothing is held. */
+void fake_fill(struct fake_bdev *f, const void *bytes);
+
 /* At most COUNT of the held io, the oldest first; returns how many. */
 unsigned fake_release(struct fake_bdev *f, unsigned count);
 /* One of them. */

@@ -125,7 +125,7 @@ static uint64_t mix_bytes(uint64_t h, const void *bytes, size_t len)
 	return h;
 }
 
-static uint64_t blob_digest(const struct blob *b)
+uint64_t store_box_blob_digest(const struct blob *b)
 {
 	uint64_t h = mix(b->id, b->invalid_flags), xattrs = 0;
 	const struct blob_xattr *x;
@@ -149,7 +149,7 @@ uint64_t store_box_digest(const struct store *s)
 	uint64_t h = 0;
 
 	list_for_each(b, &s->blobs, link)
-		h += blob_digest(b);
+		h += store_box_blob_digest(b);
 	return mix(h, s->clusters.set_count);
 }
 

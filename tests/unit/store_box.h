@@ -35,6 +35,7 @@ struct blob *store_box_blob(struct store_box *box, const char *name, uint64_t cl
 struct blob *store_box_find(const struct store_box *box, const char *name);
 /* All that a store says about itself, as one number: maps, xattrs, flags; not pages. */
 uint64_t store_box_digest(const struct store *s);
+uint64_t store_box_blob_digest(const struct blob *b);
 /* A check finds nothing. */
 void store_box_sound(struct store_box *box);
 

@@ -24,7 +24,7 @@
 static struct tbox_conn admin, io;
 static uint8_t page[65536];
 
-static uint16_t identify(uint8_t cns, uint32_t nsid, uint32_t cdw11)
+static uint16_t identify(uint32_t cns, uint32_t nsid, uint32_t cdw11)
 {
 	struct nvme_sqe sqe = tbox_sqe(NVME_ADM_IDENTIFY, nsid, cns, cdw11);
 	struct tbox_end end = tbox_run(&admin, &sqe, NULL, 0, false, page, 4096);
@@ -154,6 +154,14 @@ static void test_identify_namespaces(void **state)
 			 NVME_SC_INVALID_FIELD | DNR);
 	assert_int_equal(identify(NVME_CNS_NS_INDEPENDENT, 1, 0), 0);
 	assert_int_equal(page[14], 1);
+	/* command sets: NVM alone; of this controller, or of whichever answers */
+	assert_int_equal(identify(NVME_CNS_IOCS | 0xffffu << NVME_IDENTIFY_CNTID_SHIFT, 0, 0), 0);
+	assert_int_equal(page[0], 1);
+	for (unsigned i = 1; i < 4096; i++)
+		assert_int_equal(page[i], 0);
+	assert_int_equal(identify(NVME_CNS_IOCS | 1u << NVME_IDENTIFY_CNTID_SHIFT, 0, 0), 0);
+	assert_int_equal(identify(NVME_CNS_IOCS | 77u << NVME_IDENTIFY_CNTID_SHIFT, 0, 0),
+			 NVME_SC_INVALID_FIELD | DNR);
 	assert_int_equal(identify(0x55, 0, 0), NVME_SC_INVALID_FIELD | DNR);
 	assert_int_equal(identify(0xff, 0, 0), NVME_SC_INVALID_FIELD | DNR);
 	down();
@@ -176,7 +184,8 @@ static void test_features(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(fids); i++) {
 		assert_int_equal(feature(NVME_ADM_SET_FEATURES, fids[i], 1).status, 0);
 		assert_int_equal(feature(NVME_ADM_GET_FEATURES, fids[i], 0).dw0, 1);
-		assert_int_equal(feature(NVME_ADM_GET_FEATURES, fids[i] | 3 << 8, 0).dw0, 4);
+		assert_int_equal(feature(NVME_ADM_GET_FEATURES, fids[i] | 3 << 8, 0).dw0,
+				 fids[i] == NVME_FEAT_ERROR_RECOVERY ? 6 : 4);
 		assert_int_equal(feature(NVME_ADM_SET_FEATURES, fids[i] | 1u << 31, 1).status,
 				 NVME_SC_FEATURE_NOT_SAVEABLE | DNR);
 		assert_int_equal(feature(NVME_ADM_GET_FEATURES, fids[i] | 4 << 8, 0).status,

@@ -8,6 +8,10 @@
 
 A clean store is read by its masks, any other by the recovery rules: every metadata page is looked at, a root that
 is whole brings its chain and its extent pages, and a snapshot that was under way is either finished or forgotten.
+
+On drives that may tear a 4 KiB page, Karst writes a page that something names to a slot before it writes it in place;
+what is found in the slot stands for a page with a bad CRC, as in docs/blob-format.md. `slot=False` reads as SPDK would.
+
 By hand: blobstore.py FILE prints its volumes and problems; the exit status is 1 when there are problems.
 """
 import hashlib
@@ -50,6 +54,16 @@ def crc_is_good(page):
     if good is None:
         good = _crc_good[page] = crc32c(page[:-4]) == struct.unpack_from("<I", page, PAGE - 4)[0]
     return good
+
+
+def torn_superblock(raw):
+    """One whose update of `clean` was torn from that of its CRC: as it is with the other value, but never clean."""
+    other = bytearray(raw)
+    other[12] ^= 1
+    if not crc_is_good(bytes(other)):
+        raise NotAStore("superblock with a bad CRC")
+    other[12] = 0
+    return bytes(other)
 
 
 def open_image(path):
@@ -234,15 +248,17 @@ class Blob:
 class Store:
     """IMAGE: anything that can be sliced into bytes. EXTERNAL: {id: bytes} of snapshots outside of the store."""
 
-    def __init__(self, image, external=None, recover=False):
+    def __init__(self, image, external=None, recover=False, slot=True):
         self.image, self.external = image, external or {}
-        self.problems, self.blobs, self.damaged = [], {}, {}
+        self.problems, self.blobs, self.damaged, self.mended = [], {}, {}, {}
         self.super = self._superblock()
         self.page_size = self.super.md_page or PAGE
         self.size = self.super.size or len(image)
         self.total_clusters = self.size // self.super.cluster_size
         self.clean = self.super.clean == 1 and self.super.blobid_mask_len > 0 and not recover
         self._layout()
+        if slot and not self.clean:
+            self._slot()
         roots = self._mask(2) if self.clean else self._scan()
         for root in sorted(roots):
             self._load(root)
@@ -260,7 +276,7 @@ class Store:
         if len(raw) < PAGE or raw[:8] != b"SPDKBLOB":
             raise NotAStore("no signature")
         if not crc_is_good(raw):
-            raise NotAStore("superblock with a bad CRC")
+            raw = torn_superblock(raw)
         found = Super(*SUPER.unpack_from(raw))
         if not 1 <= found.version <= 3 or found.length != PAGE:
             raise NotAStore(f"version {found.version}, length {found.length}")
@@ -297,9 +313,25 @@ class Store:
         """A metadata page, or None."""
         if index >= self.super.md_len:
             return None
-        at = (self.super.md_start + index) * self.page_size
-        raw = bytes(self.image[at:at + PAGE])
+        raw = self._raw(index)
         return Page(raw) if crc_is_good(raw) else None
+
+    def _raw(self, index):
+        at = (self.super.md_start + index) * self.page_size
+        return self.mended.get(index) or bytes(self.image[at:at + PAGE])
+
+    def _slot(self):
+        """The end of the page mask's last page says where the slot is: a page that says what the next one holds."""
+        end = (self.super.page_mask_start + self.super.page_mask_len) * self.page_size
+        marker = bytes(self.image[end - 24:end])
+        magic, _, slot, _, crc = struct.unpack("<8sIIII", marker)
+        if magic != b"KARSTCOV" or crc != crc32c(marker[:20]) or not 0 < slot < self.super.md_len - 1:
+            return
+        head = self._raw(slot)
+        magic, kind, page, crc = struct.unpack_from("<8sIII", head)
+        image = bytes(byte ^ 0xFF for byte in self._raw(slot + 1))
+        if magic == b"KARSTSLT" and crc_is_good(head) and kind == 0 and crc == crc32c(image) and not self.page(page):
+            self.mended[page] = image
 
     def _mask(self, kind):
         """The bits that are set, from a mask on disk."""
@@ -325,8 +357,7 @@ class Store:
         """Every page that is the root of a blob, told from the page alone."""
         roots = []
         for index in range(self.super.md_len):
-            at = (self.super.md_start + index) * self.page_size
-            root, sequence = struct.unpack("<QI", self.image[at:at + 12])
+            root, sequence = struct.unpack_from("<QI", self._raw(index))
             if sequence == 0 and root == 1 << 32 | index and self.page(index):
                 roots.append(index)
         return roots
