@@ -114,10 +114,48 @@ bool bits_clear(struct bits *b, uint64_t i)
 	return true;
 }
 
-void bits_set_range(struct bits *b, uint64_t first, uint64_t count)
+/* A word of the lowest level has become full. */
+static void full_mark(struct bits *b, uint64_t word)
 {
-	for (uint64_t i = 0; i < count; i++)
-		bits_set(b, first + i);
+	for (unsigned l = 1; l < b->levels; l++, word /= WORD) {
+		b->level[l][word / WORD] |= 1ULL << word % WORD;
+		if (b->level[l][word / WORD] != ~0ULL)
+			break;
+	}
+}
+
+uint64_t bits_set_range(struct bits *b, uint64_t first, uint64_t count)
+{
+	uint64_t end = first + count, old = 0, n;
+
+	ASSERT(first <= b->count && count <= b->count - first);
+	for (uint64_t i = first; i < end; i += n) {
+		uint64_t *word = &b->level[0][i / WORD], mask;
+
+		n = MIN(WORD - i % WORD, end - i);
+		mask = (n == WORD ? ~0ULL : (1ULL << n) - 1) << i % WORD;
+		old += __builtin_popcountll(*word & mask);
+		*word |= mask;
+		if (*word == ~0ULL)
+			full_mark(b, i / WORD);
+	}
+	b->set_count += count - old;
+	return old;
+}
+
+void bits_merge(struct bits *b, const struct bits *with, uint64_t *missing, uint64_t *more)
+{
+	ASSERT(b->count == with->count);
+	*missing = *more = 0;
+	for (uint64_t w = 0; w < words_of(b->count); w++) {
+		uint64_t own = b->level[0][w], other = with->level[0][w];
+
+		*missing += __builtin_popcountll(own & ~other);
+		*more += __builtin_popcountll(other & ~own);
+		b->level[0][w] |= other;
+	}
+	b->set_count += *more;
+	summarize(b);
 }
 
 /* Words of a level. */

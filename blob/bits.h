@@ -35,7 +35,10 @@ static inline bool bits_test(const struct bits *b, uint64_t i)
 /* Whether it was set before; I is below count. */
 bool bits_set(struct bits *b, uint64_t i);
 bool bits_clear(struct bits *b, uint64_t i);
-void bits_set_range(struct bits *b, uint64_t first, uint64_t count);
+/* Returns how many of them were set before. */
+uint64_t bits_set_range(struct bits *b, uint64_t first, uint64_t count);
+/* Sets what is set in WITH, of the same count. *MISSING: only B has it; *MORE: only WITH has it. */
+void bits_merge(struct bits *b, const struct bits *with, uint64_t *missing, uint64_t *more);
 
 /* The first clear or set one at FROM or after it; BITS_NONE. */
 uint64_t bits_next_clear(const struct bits *b, uint64_t from);

@@ -328,24 +328,30 @@ int blob_decode(struct blob *b, const struct bs_md_page *md, struct why *why)
 
 /* ---- extent pages ---- */
 
-/* Sets those that are on the disk. */
+/* Sets those that are on the disk. Nobody reads the map: the blob is being loaded. */
 static int clusters_get(struct blob *b, uint64_t first, const le32_un *cluster, uint32_t count,
 			struct why *why)
 {
+	struct blob_extent *e = &b->map->extent[first / BS_EXTENT_CLUSTERS];
+	uint32_t low = first_data_cluster(b->store), mapped = 0;
+	uint64_t high = b->store->clusters.count;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = le32_un_get(cluster[i]);
 
-		if (at == 0 && !blob_is_thin(b))
-			rc = why_fail(why, -EILSEQ, "cluster %" PRIu64 " is not allocated, and it "
-				      "is not thin", first + i);
-		else if (at != 0 && !cluster_range_good(b->store, at, 1))
+		if (likely(at >= low && at < high)) {
+			e->cluster[i] = at;
+			mapped++;
+		} else if (at != 0) {
 			rc = why_fail(why, -EILSEQ, "cluster %u is not on the disk, or the "
 				      "metadata's", at);
-		else
-			blob_map_set(b->map, first + i, at);
+		} else if (!blob_is_thin(b)) {
+			rc = why_fail(why, -EILSEQ, "cluster %" PRIu64 " is not allocated, and it "
+				      "is not thin", first + i);
+		}
 	}
+	e->mapped = mapped;
 	return rc;
 }
 

@@ -131,12 +131,9 @@ static int masks_read(struct store *s, struct masks *m, struct why *why)
 /* What a mask says to be taken stays so, though nobody owns it: check finds and frees it. */
 static void taken_keep(struct store *s, const char *what, struct bits *own, const struct bits *mask)
 {
-	uint64_t missing = 0, leaked = 0;
+	uint64_t missing, leaked;
 
-	for (uint64_t i = bits_next_set(own, 0); i != BITS_NONE; i = bits_next_set(own, i + 1))
-		missing += !bits_test(mask, i);
-	for (uint64_t i = bits_next_set(mask, 0); i != BITS_NONE; i = bits_next_set(mask, i + 1))
-		leaked += !bits_set(own, i);
+	bits_merge(own, mask, &missing, &leaked);
 	if (missing || leaked)
 		log_warn("store %s: the mask of %s lacks %" PRIu64 " that are in use, and has %"
 			 PRIu64 " that are not; see store check", s->name, what, missing, leaked);

@@ -12,7 +12,7 @@
 #include "core/base/panic.h"
 #include "core/dma.h"
 
-enum { DEPTH = 16, REQUEST_PAGES = 128 };
+enum { DEPTH = 16, REQUEST_PAGES = 32 };
 
 struct request {
 	struct reader *reader;

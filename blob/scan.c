@@ -116,7 +116,8 @@ static int root_take(struct scan *scan, uint32_t page, const struct bs_md_page *
 }
 
 /* The page of extent E of B. */
-static int extent_take(struct scan *scan, struct blob *b, uint32_t e, const struct bs_md_page *md)
+static int extent_take(struct scan *scan, struct blob *b, uint32_t e, const struct bs_md_page *md,
+		       bool good)
 {
 	uint32_t page = b->map->extent[e].page;
 	struct why why = { "" };
@@ -128,7 +129,7 @@ static int extent_take(struct scan *scan, struct blob *b, uint32_t e, const stru
 			   "extent page %u belongs to another blob, or comes twice", page);
 		return 0;
 	}
-	if (!md || !page_crc_good(md)) {
+	if (!good) {
 		scan_found(scan, b, FIND_CRC, page, 1, "extent page %u has a bad checksum", page);
 		scan->broken = true;
 		if (!md)
@@ -191,7 +192,7 @@ static int first_page(const struct reader_ops *ops, uint32_t page, const struct 
 		return chain_take(scan, b, md, true);
 	if (page_is_extent(md, &e) && e < b->map->extent_count && b->map->extent[e].page == page &&
 	    !b->map->extent[e].cluster)
-		return extent_take(scan, b, e, md);
+		return extent_take(scan, b, e, md, true);
 	return 0;
 }
 
@@ -246,8 +247,10 @@ static int fetch_page(const struct reader_ops *ops, uint32_t page, const struct 
 	     pass->now++) {
 		struct want *w = &pass->want[pass->now];
 
-		rc = pass->extents ? extent_take(pass->scan, w->blob, w->extent, md) :
-		     chain_take(pass->scan, w->blob, md, md && page_crc_good(md));
+		bool good = md && page_crc_good(md);
+
+		rc = pass->extents ? extent_take(pass->scan, w->blob, w->extent, md, good) :
+		     chain_take(pass->scan, w->blob, md, good);
 	}
 	return rc;
 }

@@ -73,11 +73,22 @@ static int owners_find(struct scan *scan, bool pages)
 
 static bool extent_claim(struct store *s, const struct blob_extent *e)
 {
+	uint32_t first = 0, count = 0;
 	bool twice = false;
 
-	for (uint32_t i = 0; e->cluster && i < BS_EXTENT_CLUSTERS; i++)
-		if (e->cluster[i])
-			twice |= bits_set(&s->clusters, e->cluster[i]);
+	/* Neighbours in one go: most are. */
+	for (uint32_t i = 0; e->cluster && i < BS_EXTENT_CLUSTERS; i++) {
+		if (count > 0 && e->cluster[i] == first + count) {
+			count++;
+			continue;
+		}
+		if (count > 0)
+			twice |= bits_set_range(&s->clusters, first, count) > 0;
+		first = e->cluster[i];
+		count = first != 0;
+	}
+	if (count > 0)
+		twice |= bits_set_range(&s->clusters, first, count) > 0;
 	return twice;
 }
 

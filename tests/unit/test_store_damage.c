@@ -18,7 +18,7 @@
 #include "tests/unit/bdev_bench.h"
 #include "tests/unit/store_box.h"
 
-enum { MIB = 1 << 20, BLOBS = 8, ROUNDS = 500, REPAIRS = 80, SEED = 20261121 };
+enum { MIB = 1 << 20, BLOBS = 8, ROUNDS = 300, REPAIRS = 40, SEED = 20261121 };
 
 struct was {
 	uint64_t id, digest;
