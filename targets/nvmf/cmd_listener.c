@@ -69,7 +69,7 @@ int nvmf_cmd_listener_add(struct cmd_ctx *ctx)
 	rc = nvmf_listener_error(subsys, transport, &addr);
 	if (rc)
 		cmd_line(ctx, "listener %s: cannot listen: %s; will go on trying, see listener "
-			 "list", text, strerror(-rc));
+			 "list", text, nvmf_listen_text(transport, rc));
 	return 0;
 }
 
@@ -115,7 +115,8 @@ int nvmf_cmd_listener_list(struct cmd_ctx *ctx)
 			else if (port->state == NVMF_PORT_STOPPED)
 				cmd_col(ctx, "state", "stopped");
 			else
-				cmd_col(ctx, "state", "retrying: %s", strerror(-port->error));
+				cmd_col(ctx, "state", "retrying: %s",
+					nvmf_listen_text(port->transport, port->error));
 			cmd_col_time(ctx, "retry-every", port->state == NVMF_PORT_RETRYING ?
 				     port->retry_us * 1000 : 0);
 		}

@@ -15,6 +15,11 @@
 
 enum { RETRY_MIN_US = 250 * 1000, RETRY_MAX_US = 10 * 1000 * 1000 };
 
+const char *nvmf_listen_text(const struct nvmf_transport *transport, int error)
+{
+	return error == -ENODEV && transport->no_device ? transport->no_device : strerror(-error);
+}
+
 static void port_listen(struct nvmf_port *port)
 {
 	char text[ADDR_TEXT_BYTES];
@@ -31,7 +36,8 @@ static void port_listen(struct nvmf_port *port)
 		return;
 	}
 	if (rc != port->error)
-		log_warn("nvmf %s: cannot listen: %s; will go on trying", text, strerror(-rc));
+		log_warn("nvmf %s: cannot listen: %s; will go on trying", text,
+			 nvmf_listen_text(port->transport, rc));
 	port->error = rc;
 	port->state = NVMF_PORT_RETRYING;
 	port->retry_us = MIN(MAX(port->retry_us * 2, RETRY_MIN_US), RETRY_MAX_US);
@@ -45,7 +51,7 @@ void nvmf_port_lost(struct nvmf_port *port, int error)
 	if (port->state != NVMF_PORT_LISTENING)
 		return;
 	addr_format_port(&port->listener.addr, text);
-	log_warn("nvmf %s: %s; will go on trying", text, strerror(-error));
+	log_warn("nvmf %s: %s; will go on trying", text, nvmf_listen_text(port->transport, error));
 	port->transport->unlisten(port);
 	port->error = error;
 	port->state = NVMF_PORT_RETRYING;

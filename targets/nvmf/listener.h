@@ -20,6 +20,7 @@ struct nvmf_port;
 struct nvmf_transport {
 	const char *name;
 	uint8_t trtype;
+	const char *no_device;          /* what -ENODEV means, and what to do */
 	/* On port->listener.addr. 0 or -errno. */
 	int (*listen)(struct nvmf_port *port);
 	void (*unlisten)(struct nvmf_port *port);
@@ -53,6 +54,8 @@ struct nvmf_listener {
 
 /* listener.c */
 void nvmf_transport_register(struct nvmf_transport *transport);
+/* In words, for operators. */
+const char *nvmf_listen_text(const struct nvmf_transport *transport, int error);
 /* Nothing comes in at PORT any more, for ERROR: it is tried again. */
 void nvmf_port_lost(struct nvmf_port *port, int error);
 /* Its listeners stay configured, but nothing more comes in. */

@@ -184,6 +184,7 @@ static void groups_free(void)
 static struct nvmf_transport rdma_transport = {
 	.name = "rdma",
 	.trtype = NVMF_TRTYPE_RDMA,
+	.no_device = "no RDMA device has this address; rdma link add makes one",
 	.listen = nvmf_rdma_listen,
 	.unlisten = nvmf_rdma_unlisten,
 	.forget = nvmf_rdma_port_forget,

@@ -152,7 +152,8 @@ struct nvmf_rdma_conn {
 	struct nvmf_rdma_pool own;      /* without shared receive queue */
 	struct nvmf_rdma_pool *pool;
 	struct list held;               /* receives that wait for a request */
-	unsigned held_count;
+	unsigned owed;                  /* commands that are not answered */
+	uint16_t sqhd;                  /* told to the host: see rdma_send.c */
 	bool lent;                      /* Connect is on reactor 0 */
 	struct nvmf_req *lent_req;
 

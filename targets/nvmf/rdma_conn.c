@@ -121,7 +121,6 @@ static void conn_abandon(struct nvmf_rdma_conn *conn)
 
 	while ((recv = list_pop_entry(&conn->held, struct nvmf_rdma_recv, link)))
 		nvmf_rdma_recv_put(conn->group, recv);
-	conn->held_count = 0;
 	list_for_each_safe(tr, tmp, &conn->turn_wait, link)
 		nvmf_rdma_req_abandon(conn, tr);
 	for (unsigned i = 0; i < conn->req_count; i++)
@@ -410,7 +409,6 @@ static void conn_drain(struct nvmf_queue *queue, const char *why)
 	conn->deadline_us = reactor_now_us() + NVMF_RDMA_LINGER_MS * 1000ull;
 	while ((recv = list_pop_entry(&conn->held, struct nvmf_rdma_recv, link)))
 		nvmf_rdma_recv_put(conn->group, recv);
-	conn->held_count = 0;
 }
 
 static void conn_each(struct nvmf_queue *queue, void (*fn)(struct nvmf_req *req, void *arg),

@@ -233,7 +233,6 @@ void nvmf_rdma_resume(struct nvmf_rdma_conn *conn)
 
 		conn->free = tr->next;
 		conn->active++;
-		conn->held_count--;
 		tr->phase = NVMF_RDMA_IDLE;
 		tr->recv = list_pop_entry(&conn->held, struct nvmf_rdma_recv, link);
 		req_begin(conn, tr);
@@ -249,10 +248,10 @@ void nvmf_rdma_recv(struct nvmf_rdma_conn *conn, struct nvmf_rdma_recv *recv)
 	/* the host's first word also says that it has our acceptance */
 	conn->state = NVMF_RDMA_LIVE;
 	list_push(&conn->held, &recv->link);
-	conn->held_count++;
+	conn->owed++;
 	if (unlikely(recv->len < sizeof(struct nvme_sqe)))
 		nvmf_rdma_close(conn, "a capsule of %u bytes", recv->len);
-	else if (unlikely(conn->held_count > conn->ask.depth))
+	else if (unlikely(conn->owed > conn->ask.depth))
 		nvmf_rdma_close(conn, "more commands than fit in its queue");
 	else
 		nvmf_rdma_resume(conn);
@@ -273,6 +272,7 @@ void nvmf_rdma_answer(struct nvmf_rdma_conn *conn, struct nvmf_rdma_req *tr)
 		nvmf_rdma_check(conn);
 		return;
 	}
+	conn->owed--;
 	if (tr->sgl.in_capsule)
 		tr->req.iov_count = 0;
 	recv_return(conn, tr);

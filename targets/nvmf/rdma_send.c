@@ -8,6 +8,10 @@
  * visibly, the answer or the last read. The room that a request takes in the send queue is given
  * back then. Answers follow the data that they answer for on the same queue pair, so the host sees
  * them in that order; reads are over before their request runs.
+ *
+ * The head of the submission queue that answers tell moves by one with each answer, not with each
+ * command that is taken: so a host that obeys it never has more commands in flight than fit in its
+ * queue, which is as many as there are receives for.
  */
 #include <errno.h>
 
@@ -177,6 +181,10 @@ bool nvmf_rdma_send_answer(struct nvmf_rdma_conn *conn, struct nvmf_rdma_req *tr
 	if (data)
 		data_build(conn, tr, RNIC_OP_WRITE, count, NVMF_RDMA_KIND_PART);
 	nvmf_req_cqe(&tr->req, tr->cqe);
+	if (conn->queue.subsys && conn->queue.sq_flow) {
+		conn->sqhd = conn->sqhd == conn->queue.sqsize ? 0 : conn->sqhd + 1;
+		tr->cqe->sqhd = le16_make(conn->sqhd);
+	}
 	region = rnic_region_of(conn->lane->domain, tr->cqe, sizeof(*tr->cqe));
 	wr = wr_get(conn, tr, NVMF_RDMA_KIND_SEND);
 	wr->send.op = RNIC_OP_SEND;

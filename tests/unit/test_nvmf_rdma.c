@@ -159,6 +159,8 @@ static void test_a_full_queue_never_finds_receives_missing(void **state)
 		assert_int_equal(io.answers, 32);
 		for (unsigned i = 0; i < 32; i++)
 			assert_int_equal(nvme_cqe_status(&io.cqes[i]), 0);
+		/* Connect was the first */
+		assert_int_equal(le16_get(io.cqes[31].sqhd), 1);
 	}
 	assert_int_equal(fake_rdma.starved, 0);
 	hang_up(&admin, &io);
