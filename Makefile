@@ -65,6 +65,7 @@ src-$(CONFIG_DRIVER_URING) += drivers/uring
 src-$(CONFIG_DRIVER_SOCK) += drivers/sock
 src-$(CONFIG_DRIVER_PORT) += drivers/port
 src-$(CONFIG_NVMF_TARGET) += targets/nvmf
+src-$(CONFIG_VHOST) += targets/scsi targets/vhost
 src-$(CONFIG_BLOBSTORE) += blob
 
 # Files of a linked folder that an option leaves out.

@@ -90,6 +90,7 @@ static struct volume *volume_make(struct blob *b)
 				 1 << IO_WRITE_ZEROES,
 		.fua = true,
 		.volatile_cache = disk->volatile_cache,
+		.dma_only = disk->dma_only,
 		.readonly = blob_is_readonly(b) || disk->readonly,
 		.rotational = disk->rotational,
 		.space_low = s->warned > 0 && blob_is_thin(b),

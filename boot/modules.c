@@ -20,6 +20,7 @@
 #include "drivers/uring/uring.h"
 #include "karst/autoconf.h"
 #include "targets/nvmf/module.h"
+#include "targets/vhost/module.h"
 
 const struct module modules[] = {
 	{ "buf", buf_init, buf_fini },
@@ -59,6 +60,9 @@ const struct module modules[] = {
 #endif
 #if defined(CONFIG_NVMF_TARGET) && defined(CONFIG_RDMA)
 	{ "nvmf-rdma", nvmf_rdma_init, nvmf_rdma_fini },
+#endif
+#ifdef CONFIG_VHOST
+	{ "vhost", vh_init, vh_fini, vh_cmds, vh_config },
 #endif
 	{ "console", console_init, console_fini },
 	{ 0 },

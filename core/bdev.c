@@ -185,6 +185,8 @@ static void derive(struct bdev *bdev)
 	if (!bdev->readonly)
 		bdev->straight_ops |= bdev->ops_supported & 1 << IO_WRITE;
 	bdev->pieces_flags = bdev->volatile_cache && !bdev->fua ? IO_FUA : 0;
+	if (bdev->dma_only)
+		bdev->pieces_flags |= IO_FOREIGN;
 	if (bdev->atomic_blocks == 0)
 		bdev->atomic_blocks = 1;
 	if (!uuid_is_nil(&bdev->uuid))

@@ -100,6 +100,7 @@ struct bdev {
 	bool volatile_cache;            /* flush means something */
 	bool readonly;
 	bool unmap_zeroes;              /* unmapped blocks read as zeroes */
+	bool dma_only;                  /* its hardware reads the memory of io: core/dma.h */
 	bool rotational;
 	bool space_low;                 /* what it takes space from fills up: bdev_space_set */
 	struct {

@@ -131,6 +131,8 @@ static inline enum route route_of(const struct bdev *bdev, const struct io *io,
 	}
 	if ((io->flags & IO_FUA) && rule->writes && !bdev->fua && bdev->volatile_cache)
 		return ROUTE_PIECES;
+	if ((io->flags & IO_FOREIGN) && rule->data && bdev->dma_only)
+		return ROUTE_PIECES;
 	return route;
 }
 

@@ -223,7 +223,8 @@ static uint64_t piece_zeroes(struct bdev_piece *piece, uint64_t bytes_max)
 
 static uint64_t piece_transfer(struct bdev_piece *piece, enum io_op op, uint64_t bytes_max)
 {
-	uint64_t bytes = piece_slice(piece, bytes_max);
+	bool foreign = (piece->parent->flags & IO_FOREIGN) && piece->parent->chan->bdev->dma_only;
+	uint64_t bytes = foreign ? 0 : piece_slice(piece, bytes_max);
 
 	if (bytes > 0)
 		return bytes;
@@ -303,7 +304,9 @@ static void piece_put(struct bdev_chan *chan, struct bdev_piece *piece)
 /* FUA of a driver that lacks it is a flush at the end. */
 static uint8_t piece_flags(const struct io *parent)
 {
-	return parent->flags & (parent->chan->bdev->fua ? 0xff : (uint8_t)~IO_FUA);
+	uint8_t flags = parent->flags & (uint8_t)~IO_FOREIGN;
+
+	return flags & (parent->chan->bdev->fua ? 0xff : (uint8_t)~IO_FUA);
 }
 
 /* What remains to be done after the driver; true when the piece went to the driver again. */

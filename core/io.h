@@ -37,6 +37,7 @@ enum io_op {
 enum io_flag {
 	IO_FUA = 1 << 0,        /* durable before done (write, write-zeroes, compare-write) */
 	IO_NO_UNMAP = 1 << 1,   /* write-zeroes must keep the blocks allocated */
+	IO_FOREIGN = 1 << 2,    /* the memory is not for devices: bounced where one would read it */
 };
 
 enum io_status {

@@ -202,6 +202,7 @@ static void bdev_fill(struct nvme_ns *ns)
 	if (c->info.oncs & NVME_ONCS_COMPARE)
 		b->ops_supported |= 1 << IO_COMPARE;
 	b->fua = true;
+	b->dma_only = true;
 	b->volatile_cache = c->info.volatile_cache;
 	b->readonly = info->readonly;
 	b->unmap_zeroes = info->unmap_zeroes;

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Guest memory: what the front end shares, as an immutable table by guest address; and the dirty
+ * log of a migration. A table that replaces another keeps the mappings of regions that stay, which
+ * are recognized by file, offset and addresses.
+ */
+#include "targets/vhost/vhost.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "core/dma.h"
+
+/* ---- regions ---- */
+
+static void region_put(struct vh_region *region)
+{
+	if (--region->users)
+		return;
+	if (region->dma)
+		dma_unregister(region->map, region->map_bytes);
+	vh_fault_unwatch(region->slot);
+	munmap(region->map, region->map_bytes);
+	free(region);
+}
+
+/* Sizes and addresses that do not wrap, and lie in the file. */
+static int region_check(const struct vhost_user_region *wire, const struct stat *st, uint64_t *end)
+{
+	uint64_t size = le64_get(wire->size), sum;
+
+	if (size == 0 || add_overflows(le64_get(wire->guest_addr), size, &sum) ||
+	    add_overflows(le64_get(wire->user_addr), size, &sum) ||
+	    add_overflows(le64_get(wire->mmap_offset), size, end))
+		return -EINVAL;
+	if (!S_ISREG(st->st_mode) || *end > (uint64_t)st->st_size)
+		return -EINVAL;
+	return 0;
+}
+
+static struct vh_region *region_known(const struct vh_memory *old,
+				      const struct vhost_user_region *wire, const struct stat *st)
+{
+	for (unsigned i = 0; old && i < old->count; i++) {
+		struct vh_region *region = old->region[i];
+
+		if (region->guest == le64_get(wire->guest_addr) &&
+		    region->user == le64_get(wire->user_addr) &&
+		    region->size == le64_get(wire->size) &&
+		    region->offset == le64_get(wire->mmap_offset) &&
+		    region->dev == st->st_dev && region->ino == st->st_ino)
+			return region;
+	}
+	return NULL;
+}
+
+static int region_map(const struct vhost_user_region *wire, const struct stat *st, int fd,
+		      struct vh_session *session, struct vh_region **out)
+{
+	struct vh_region *region = calloc(1, sizeof(*region));
+	uint64_t end, page = (uint64_t)MAX(st->st_blksize, 4096);
+	int rc;
+
+	if (!region)
+		return -ENOMEM;
+	rc = region_check(wire, st, &end);
+	if (rc)
+		goto fail;
+	region->guest = le64_get(wire->guest_addr);
+	region->user = le64_get(wire->user_addr);
+	region->size = le64_get(wire->size);
+	region->offset = le64_get(wire->mmap_offset);
+	region->dev = st->st_dev;
+	region->ino = st->st_ino;
+	/* from the start of the file: an offset need not be a multiple of a huge page */
+	region->map_bytes = ALIGN_UP(end, page);
+	region->map = mmap(NULL, region->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	rc = -errno;
+	if (region->map == MAP_FAILED)
+		goto fail;
+	region->host = (char *)region->map + region->offset;
+	rc = region->slot = vh_fault_watch(region->map, region->map_bytes, &session->cut);
+	if (rc < 0) {
+		munmap(region->map, region->map_bytes);
+		goto fail;
+	}
+	region->dma = page > 4096 && dma_register(region->map, region->map_bytes) == 0;
+	*out = region;
+	return 0;
+fail:
+	free(region);
+	return rc;
+}
+
+/* ---- tables ---- */
+
+static int memory_add(struct vh_memory *memory, struct vh_region *region)
+{
+	unsigned at = memory->count;
+
+	if (memory->count == VH_REGIONS_MAX)
+		return -ENOSPC;
+	while (at && memory->region[at - 1]->guest > region->guest)
+		at--;
+	if ((at && region->guest - memory->region[at - 1]->guest < memory->region[at - 1]->size) ||
+	    (at < memory->count && memory->region[at]->guest - region->guest < region->size))
+		return -EINVAL;
+	memmove(memory->region + at + 1, memory->region + at,
+		(memory->count - at) * sizeof(memory->region[0]));
+	memory->region[at] = region;
+	memory->count++;
+	memory->dma &= region->dma;
+	region->users++;
+	return 0;
+}
+
+static int memory_open(struct vh_memory *memory, const struct vh_memory *old,
+		       const struct vhost_user_region *wire, int fd, struct vh_session *session)
+{
+	struct vh_region *region;
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st))
+		return -errno;
+	region = region_known(old, wire, &st);
+	if (!region) {
+		rc = region_map(wire, &st, fd, session, &region);
+		if (rc)
+			return rc;
+	}
+	rc = memory_add(memory, region);
+	if (rc && region->users == 0) {
+		region->users = 1;
+		region_put(region);
+	}
+	return rc;
+}
+
+int vh_memory_create(const struct vh_memory *old, const struct vhost_user_region *regions,
+		     const int *fds, unsigned count, struct vh_session *session,
+		     struct vh_memory **out)
+{
+	struct vh_memory *memory = calloc(1, sizeof(*memory));
+	int rc = 0;
+
+	if (!memory)
+		return -ENOMEM;
+	memory->dma = count > 0;
+	for (unsigned i = 0; i < count && rc == 0; i++)
+		rc = memory_open(memory, old, &regions[i], fds[i], session);
+	if (rc) {
+		vh_memory_free(memory);
+		return rc;
+	}
+	*out = memory;
+	return 0;
+}
+
+int vh_memory_change(const struct vh_memory *old, const struct vhost_user_region *wire, int fd,
+		     struct vh_session *session, struct vh_memory **out)
+{
+	struct vh_memory *memory = calloc(1, sizeof(*memory));
+	bool found = false;
+	int rc = 0;
+
+	if (!memory)
+		return -ENOMEM;
+	memory->dma = true;
+	for (unsigned i = 0; old && i < old->count; i++) {
+		struct vh_region *region = old->region[i];
+
+		/* one is removed by its addresses and size */
+		if (fd < 0 && region->guest == le64_get(wire->guest_addr) &&
+		    region->user == le64_get(wire->user_addr) &&
+		    region->size == le64_get(wire->size))
+			found = true;
+		else
+			memory_add(memory, region);
+	}
+	if (fd >= 0)
+		rc = memory_open(memory, old, wire, fd, session);
+	else if (!found)
+		rc = -ENOENT;
+	if (rc) {
+		vh_memory_free(memory);
+		return rc;
+	}
+	*out = memory;
+	return 0;
+}
+
+void vh_memory_free(struct vh_memory *memory)
+{
+	if (!memory)
+		return;
+	for (unsigned i = 0; i < memory->count; i++)
+		region_put(memory->region[i]);
+	free(memory);
+}
+
+/* ---- addresses ---- */
+
+/* The region with GUEST in it. There are few: the first is nearly always the one. */
+static const struct vh_region *region_at(const struct vh_memory *memory, uint64_t guest)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct vh_region *region = memory->region[i];
+
+		if (guest - region->guest < region->size)
+			return region;
+	}
+	return NULL;
+}
+
+unsigned vh_memory_translate(const struct vh_memory *memory, uint64_t guest, uint32_t len,
+			     struct iovec *iov, unsigned max)
+{
+	unsigned count = 0;
+
+	while (len) {
+		const struct vh_region *region = region_at(memory, guest);
+		uint64_t at;
+		uint32_t part;
+
+		if (unlikely(!region || count == max))
+			return 0;
+		at = guest - region->guest;
+		part = (uint32_t)MIN(len, region->size - at);
+		iov[count].iov_base = region->host + at;
+		iov[count++].iov_len = part;
+		len -= part;
+		guest += part;
+	}
+	return count;
+}
+
+void *vh_memory_guest(const struct vh_memory *memory, uint64_t guest, uint64_t len)
+{
+	const struct vh_region *region = region_at(memory, guest);
+
+	if (!region || len > region->size - (guest - region->guest))
+		return NULL;
+	return region->host + (guest - region->guest);
+}
+
+void *vh_memory_user(const struct vh_memory *memory, uint64_t user, uint64_t len, uint64_t *guest)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct vh_region *region = memory->region[i];
+		uint64_t at = user - region->user;
+
+		if (at >= region->size || len > region->size - at)
+			continue;
+		*guest = region->guest + at;
+		return region->host + at;
+	}
+	return NULL;
+}
+
+/* ---- the dirty log ---- */
+
+void vh_log_clear(struct vh_log *log)
+{
+	if (log->map)
+		munmap(log->map, log->map_bytes);
+	memset(log, 0, sizeof(*log));
+}
+
+int vh_log_set(struct vh_log *log, const struct vhost_user_log *base, int fd)
+{
+	uint64_t size = le64_get(base->mmap_size), offset = le64_get(base->mmap_offset), end;
+	struct stat st;
+	void *map;
+
+	if (size == 0 || add_overflows(size, offset, &end) || fstat(fd, &st) ||
+	    !S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
+		return -EINVAL;
+	map = mmap(NULL, end, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	vh_log_clear(log);
+	log->map = map;
+	log->map_bytes = end;
+	log->bits = (_Atomic uint8_t *)map + offset;
+	log->bytes = size;
+	return 0;
+}
+
+void vh_log_guest(const struct vh_log *log, uint64_t guest, uint64_t len)
+{
+	uint64_t page = guest >> VHOST_USER_PAGE_SHIFT;
+	uint64_t last = (guest + len - 1) >> VHOST_USER_PAGE_SHIFT;
+
+	if (!log->bits || len == 0)
+		return;
+	for (; page <= last && page / 8 < log->bytes; page++)
+		atomic_fetch_or(&log->bits[page / 8], (uint8_t)(1u << page % 8));
+}
+
+void vh_log_iov(const struct vh_log *log, const struct vh_memory *memory, const struct iovec *iov,
+		unsigned count, uint64_t bytes)
+{
+	for (unsigned i = 0; i < count && bytes; i++) {
+		const char *base = iov[i].iov_base;
+		uint64_t len = MIN(bytes, iov[i].iov_len);
+
+		for (unsigned r = 0; r < memory->count; r++) {
+			const struct vh_region *region = memory->region[r];
+
+			if (base >= region->host && base < region->host + region->size)
+				vh_log_guest(log, region->guest + (uint64_t)(base - region->host),
+					     len);
+		}
+		bytes -= len;
+	}
+}
