@@ -175,6 +175,8 @@ struct nvmf_ctrl *nvmf_ctrl_create(struct nvmf_subsystem *subsys, struct nvmf_qu
 	subsys->ctrl_count++;
 	nvmf_target.ctrl_count++;
 	admin->ctrl = ctrl;
+	if (subsys->discovery)
+		nvmf_discovery_start(ctrl);
 	nvmf_ctrl_kato_set(ctrl, kato_ms);
 	return ctrl;
 }

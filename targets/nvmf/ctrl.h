@@ -78,6 +78,7 @@ struct nvmf_ctrl {
 	uint32_t aec;                   /* Asynchronous Event Configuration */
 	uint32_t events_pending;        /* bits of enum nvmf_event: to be sent */
 	uint32_t events_masked;         /* sent, and its log page not read since */
+	uint32_t discovery_digest;      /* of the discovery log that its host sees */
 
 	uint32_t arbitration, error_recovery, atomicity;
 	uint32_t temperature[2];        /* thresholds, kelvin: over, under */

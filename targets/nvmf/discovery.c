@@ -3,8 +3,8 @@
  * The discovery subsystem and its log page (base 2.0c 5.16.1.23): it is offered on every port and
  * shows a host what it may connect to: for each subsystem that it may use an entry for each address
  * that listens, and the discovery services elsewhere that referrals name. Any change of subsystems,
- * hosts, listeners or referrals raises the generation counter and tells the discovery controllers
- * that asked for it.
+ * hosts, listeners or referrals raises the generation counter; a discovery controller is told when
+ * its own host sees something else than before.
  */
 #include "targets/nvmf/nvmf.h"
 
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/crc32c.h"
 #include "core/config.h"
 
 int nvmf_discovery_init(void)
@@ -26,17 +27,6 @@ int nvmf_discovery_init(void)
 	subsys->allow_any = true;
 	nvmf_target.discovery = subsys;
 	return 0;
-}
-
-void nvmf_discovery_changed(void)
-{
-	struct nvmf_ctrl *ctrl;
-
-	nvmf_target.genctr++;
-	if (!nvmf_target.discovery)
-		return;
-	list_for_each(ctrl, &nvmf_target.discovery->ctrls, link)
-		nvmf_event_raise(ctrl, NVMF_EVENT_DISCOVERY);
 }
 
 /* ---- addresses ---- */
@@ -135,6 +125,7 @@ struct discovery_walk {
 	struct nvmf_req *req;
 	const struct nvmf_queue *queue;
 	uint64_t count;
+	uint32_t digest;                /* of the entries, when nothing is emitted */
 };
 
 static void walk_entry(struct discovery_walk *walk, const struct nvmf_discovery_entry *entry)
@@ -143,6 +134,8 @@ static void walk_entry(struct discovery_walk *walk, const struct nvmf_discovery_
 
 	if (walk->req)
 		nvmf_req_emit(walk->req, nvmf_log_offset(walk->req), at, entry, sizeof(*entry));
+	else
+		walk->digest = crc32c(entry, sizeof(*entry)) + walk->digest * 31;
 }
 
 static void walk_port(struct discovery_walk *walk, const struct nvmf_subsystem *subsys,
@@ -160,7 +153,7 @@ static void walk_port(struct discovery_walk *walk, const struct nvmf_subsystem *
 	walk_entry(walk, &entry);
 }
 
-static uint64_t discovery_walk(struct nvmf_req *req, const struct nvmf_queue *queue)
+static struct discovery_walk discovery_walk(struct nvmf_req *req, const struct nvmf_queue *queue)
 {
 	struct discovery_walk walk = { .req = req, .queue = queue };
 	const struct nvmf_referral *referral;
@@ -182,13 +175,41 @@ static uint64_t discovery_walk(struct nvmf_req *req, const struct nvmf_queue *qu
 				referral->trtype, &referral->addr);
 		walk_entry(&walk, &entry);
 	}
-	return walk.count;
+	return walk;
+}
+
+/* Whether it sees something else than when this was asked last. */
+static bool discovery_news(struct nvmf_ctrl *ctrl)
+{
+	uint32_t before = ctrl->discovery_digest;
+
+	/* without its admin queue it is about to end */
+	if (ctrl->admin)
+		ctrl->discovery_digest = discovery_walk(NULL, ctrl->admin).digest;
+	return ctrl->discovery_digest != before;
+}
+
+void nvmf_discovery_start(struct nvmf_ctrl *ctrl)
+{
+	discovery_news(ctrl);
+}
+
+void nvmf_discovery_changed(void)
+{
+	struct nvmf_ctrl *ctrl;
+
+	nvmf_target.genctr++;
+	if (!nvmf_target.discovery)
+		return;
+	list_for_each(ctrl, &nvmf_target.discovery->ctrls, link)
+		if (discovery_news(ctrl))
+			nvmf_event_raise(ctrl, NVMF_EVENT_DISCOVERY);
 }
 
 uint64_t nvmf_discovery_log_len(const struct nvmf_req *req)
 {
 	return sizeof(struct nvmf_discovery_log) +
-	       discovery_walk(NULL, req->queue) * sizeof(struct nvmf_discovery_entry);
+	       discovery_walk(NULL, req->queue).count * sizeof(struct nvmf_discovery_entry);
 }
 
 void nvmf_discovery_log_emit(struct nvmf_req *req)
@@ -197,6 +218,6 @@ void nvmf_discovery_log_emit(struct nvmf_req *req)
 
 	memset(&head, 0, sizeof(head));
 	head.genctr = le64_make(nvmf_target.genctr);
-	head.numrec = le64_make(discovery_walk(req, req->queue));
+	head.numrec = le64_make(discovery_walk(req, req->queue).count);
 	nvmf_req_emit(req, nvmf_log_offset(req), 0, &head, sizeof(head));
 }

@@ -103,8 +103,10 @@ extern const struct nvmf_cmd nvmf_nvm_cmds[256];
 
 /* discovery.c */
 int nvmf_discovery_init(void);
-/* What a host may see has changed. */
+/* What hosts may see has changed. */
 void nvmf_discovery_changed(void);
+/* CTRL, a discovery controller, has connected: it is told of changes from now on. */
+void nvmf_discovery_start(struct nvmf_ctrl *ctrl);
 uint64_t nvmf_discovery_log_len(const struct nvmf_req *req);
 void nvmf_discovery_log_emit(struct nvmf_req *req);
 
