@@ -26,6 +26,10 @@ enum {
 	NVMF_TCP_LINGER_MS = 2000,      /* for the peer to take our last bytes */
 	NVMF_TCP_SCAN_MS = 250,         /* how often timeouts are looked for */
 	NVMF_TCP_MOVE_MS = 1000,        /* to come to rest before a move */
+	/* what one R2T asks for, of hosts that answer several at a time */
+	NVMF_TCP_R2T_BYTES = 256 * 1024,
+	NVMF_TCP_R2TS = BUF_REQUEST_MAX / NVMF_TCP_R2T_BYTES,
+	NVMF_TCP_TTAG_BITS = 11,        /* of a TTAG: the request; above: which R2T of it */
 };
 
 struct nvmf_tcp_conn;
@@ -40,6 +44,7 @@ struct nvmf_tcp_framing {
 	uint8_t hpda;                   /* what the host wants: (n + 1) * 4 */
 	uint32_t in_capsule_max;
 	uint32_t maxh2cdata;
+	uint32_t maxr2t;                /* 0-based: R2Ts of a command that may be open at a time */
 };
 
 /* A PDU as its common header says. */
@@ -97,7 +102,9 @@ struct nvmf_tcp_req {
 	bool digest_bad;
 	uint8_t share;                  /* enum nvmf_tcp_share_kind that it is counted in */
 	uint32_t taken;                 /* bytes of it */
-	uint32_t h2c_got;               /* bytes of H2CData received */
+	uint8_t r2ts, r2ts_sent, r2ts_done;     /* in all; whose data may come; has come */
+	uint32_t r2t_bytes;             /* of each but the last */
+	uint32_t r2t_got[NVMF_TCP_R2TS];        /* bytes of H2CData received */
 };
 
 /* ---- connections ---- */
@@ -165,6 +172,7 @@ struct nvmf_tcp_conn {
 	uint8_t header[NVMF_TCP_HEADER_MAX];
 	unsigned header_have;
 	struct nvmf_tcp_req *rx_tr;     /* whose data comes; NULL: dropped */
+	unsigned rx_r2t;                /* for which R2T of it */
 	unsigned rx_iov;                /* where the next byte goes */
 	size_t rx_iov_off;
 	uint32_t rx_pad, rx_left, rx_store;     /* bytes to skip, of data, of these to keep */
@@ -309,8 +317,10 @@ void nvmf_tcp_send_ic_resp(struct nvmf_tcp_conn *conn);
 /* HEADER: what is at fault, LEN bytes of it. */
 void nvmf_tcp_send_term(struct nvmf_tcp_conn *conn, const struct nvmf_tcp_fault *fault,
 			const uint8_t *header, size_t len);
-/* False: no room. */
-bool nvmf_tcp_send_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* Asks for data of TR: for as much as the host wants to hear of at a time, when there is room. */
+void nvmf_tcp_send_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* Bytes that R2T number N of TR asks for. */
+uint32_t nvmf_tcp_r2t_len(const struct nvmf_tcp_req *tr, unsigned n);
 /* One writev; returns work done. */
 int nvmf_tcp_send_step(struct nvmf_tcp_conn *conn);
 /* Bytes were released: gives back what they held. */

@@ -36,9 +36,11 @@
 
 /* ---- on the connection's reactor ---- */
 
-/* Data of a command that has begun is still to come from the host. */
+/* Data of a command that has begun, or the other half of a pair, is still to come from the host. */
 static bool move_owed(const struct nvmf_tcp_conn *conn)
 {
+	if (conn->queue.fused)
+		return true;
 	for (unsigned i = 0; i < conn->req_count; i++) {
 		const struct nvmf_req *req = &conn->reqs[i].req;
 

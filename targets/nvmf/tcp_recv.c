@@ -85,6 +85,24 @@ void nvmf_tcp_recv_store(struct nvmf_tcp_conn *conn, const uint8_t *src, size_t 
 	}
 }
 
+/* An H2CData PDU is here; whether it was the last of TR. */
+static bool recv_h2c_end(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	unsigned n = conn->rx_r2t;
+
+	conn->h2c_bytes += conn->pdu.data_len;
+	tr->r2t_got[n] += conn->pdu.data_len;
+	if (tr->r2t_got[n] < nvmf_tcp_r2t_len(tr, n))
+		return false;
+	conn->r2t_open--;
+	if (++tr->r2ts_done < tr->r2ts) {
+		nvmf_tcp_send_r2t(conn, tr);
+		return false;
+	}
+	conn->h2c_ends++;
+	return true;
+}
+
 /* All data of the PDU, and its digest, are here. */
 static void recv_data_end(struct nvmf_tcp_conn *conn)
 {
@@ -100,13 +118,8 @@ static void recv_data_end(struct nvmf_tcp_conn *conn)
 		if (le32_get(received) != crc32c_final(conn->rx_crc))
 			tr->digest_bad = true;
 	}
-	if (conn->pdu.type == NVME_TCP_H2C_DATA) {
-		conn->h2c_bytes += conn->pdu.data_len;
-		tr->h2c_got += conn->pdu.data_len;
-		if (tr->h2c_got < tr->req.data_len)
-			return;
-		conn->h2c_ends++;
-	}
+	if (conn->pdu.type == NVME_TCP_H2C_DATA && !recv_h2c_end(conn, tr))
+		return;
 	nvmf_tcp_req_ready(conn, tr);
 }
 
@@ -161,6 +174,7 @@ static enum nvmf_tcp_step recv_ic_req(struct nvmf_tcp_conn *conn, const uint8_t 
 	conn->framing.hdgst = req.dgst & NVME_TCP_DGST_HEADER;
 	conn->framing.ddgst = req.dgst & NVME_TCP_DGST_DATA;
 	conn->framing.hpda = req.hpda;
+	conn->framing.maxr2t = le32_get(req.maxr2t);
 	conn->framing.initialized = true;
 	conn->state = NVMF_TCP_LIVE;
 	nvmf_tcp_send_ic_resp(conn);
@@ -233,28 +247,44 @@ static enum nvmf_tcp_step recv_cmd(struct nvmf_tcp_conn *conn, const uint8_t *he
 	return NVMF_TCP_STEP_AGAIN;
 }
 
+/* The request and the R2T of it that TTAG stands for, while its data may come; NULL. */
+static struct nvmf_tcp_req *recv_ttag_find(struct nvmf_tcp_conn *conn, uint16_t ttag, unsigned *n)
+{
+	unsigned index = ttag & ((1u << NVMF_TCP_TTAG_BITS) - 1);
+	struct nvmf_tcp_req *tr = &conn->reqs[index];
+
+	*n = ttag >> NVMF_TCP_TTAG_BITS;
+	if (index >= conn->req_count || tr->phase != NVMF_TCP_WAIT_DATA || *n >= tr->r2ts_sent ||
+	    tr->r2t_got[*n] == nvmf_tcp_r2t_len(tr, *n))
+		return NULL;
+	return tr;
+}
+
 static enum nvmf_tcp_step recv_h2c_data(struct nvmf_tcp_conn *conn, const uint8_t *header,
 			       enum nvmf_tcp_rx_state *next)
 {
 	struct nvme_tcp_data data;
 	struct nvmf_tcp_req *tr;
-	uint32_t datao, datal = conn->pdu.data_len;
+	uint32_t datao, left, datal = conn->pdu.data_len;
+	unsigned n;
 
 	memcpy(&data, header, sizeof(data));
-	tr = le16_get(data.ttag) < conn->req_count ? &conn->reqs[le16_get(data.ttag)] : NULL;
-	if (!tr || tr->phase != NVMF_TCP_WAIT_DATA)
+	tr = recv_ttag_find(conn, le16_get(data.ttag), &n);
+	if (!tr)
 		return recv_refuse(conn, header, NVME_TCP_FES_HEADER_FIELD,
 				   offsetof(struct nvme_tcp_data, ttag));
 	if (le16_get(data.cccid) != le16_get(tr->req.sqe.cid))
 		return recv_refuse(conn, header, NVME_TCP_FES_HEADER_FIELD,
 				   offsetof(struct nvme_tcp_data, cccid));
 	datao = le32_get(data.datao);
+	left = nvmf_tcp_r2t_len(tr, n) - tr->r2t_got[n];
 	/* in order, inside of what was asked for, and LAST exactly at its end: 3.3.2.2 */
-	if (datao != tr->h2c_got || datal > tr->req.data_len - datao)
+	if (datao != n * tr->r2t_bytes + tr->r2t_got[n] || datal > left)
 		return recv_refuse(conn, header, NVME_TCP_FES_OUT_OF_RANGE, 0);
-	if (!(conn->pdu.flags & NVME_TCP_LAST) != (datao + datal != tr->req.data_len))
+	if (!(conn->pdu.flags & NVME_TCP_LAST) != (datal != left))
 		return recv_refuse(conn, header, NVME_TCP_FES_HEADER_FIELD,
 				   offsetof(struct nvme_tcp_ch, flags));
+	conn->rx_r2t = n;
 	conn->rx_tr = tr;
 	*next = recv_data_begin(conn, datal, datao);
 	return NVMF_TCP_STEP_AGAIN;

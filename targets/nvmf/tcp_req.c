@@ -36,6 +36,7 @@ int nvmf_tcp_req_alloc(struct nvmf_tcp_conn *conn, unsigned count)
 		conn->req_count = 1;
 		return 0;
 	}
+	ASSERT(count <= 1u << NVMF_TCP_TTAG_BITS);
 	/* once: the request that is being served is Connect in conn->first */
 	ASSERT(conn->reqs == &conn->first);
 	reqs = calloc(count, sizeof(*reqs));
@@ -89,11 +90,15 @@ static void req_has_memory(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, 
 		nvmf_req_exec(&tr->req);
 		return;
 	}
-	tr->h2c_got = 0;
-	if (!nvmf_tcp_send_r2t(conn, tr)) {
-		tr->phase = NVMF_TCP_WAIT_TX;
-		list_push(&conn->tx_wait, &tr->link);
+	/* who answers one at a time is asked for all at once */
+	tr->r2t_bytes = tr->req.data_len;
+	tr->r2ts = 1;
+	if (conn->framing.maxr2t && tr->req.data_len > NVMF_TCP_R2T_BYTES) {
+		tr->r2t_bytes = NVMF_TCP_R2T_BYTES;
+		tr->r2ts = (uint8_t)div_round_up(tr->req.data_len, NVMF_TCP_R2T_BYTES);
 	}
+	tr->r2ts_sent = tr->r2ts_done = 0;
+	nvmf_tcp_send_r2t(conn, tr);
 }
 
 void nvmf_tcp_req_fill(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
@@ -121,8 +126,6 @@ void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 
 void nvmf_tcp_req_ready(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
-	if (tr->phase == NVMF_TCP_WAIT_DATA)
-		conn->r2t_open--;
 	tr->phase = NVMF_TCP_IDLE;
 	if (tr->share != NVMF_TCP_SHARE_NONE)
 		nvmf_tcp_share_return(conn, tr);
@@ -141,7 +144,7 @@ void nvmf_tcp_req_abandon(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 	if (tr->req.state == NVMF_REQ_DONE && tr->phase == NVMF_TCP_IDLE)
 		return;
 	if (tr->phase == NVMF_TCP_WAIT_DATA)
-		conn->r2t_open--;
+		conn->r2t_open -= tr->r2ts_sent - tr->r2ts_done;
 	buf_wait_cancel(&tr->wait);
 	list_del(&tr->link);
 	nvmf_tcp_req_put(conn, tr);

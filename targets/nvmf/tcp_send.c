@@ -200,27 +200,44 @@ void nvmf_tcp_respond(struct nvmf_req *req)
 	tx_answer(conn, tr);
 }
 
-static void tx_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+uint32_t nvmf_tcp_r2t_len(const struct nvmf_tcp_req *tr, unsigned n)
 {
-	struct nvme_tcp_r2t r2t = {
-		.ch.type = NVME_TCP_R2T,
-		.cccid = tr->req.sqe.cid,
-		.ttag = le16_make(tr->ttag),
-		.r2tl = le32_make(tr->req.data_len),
-	};
-
-	tr->phase = NVMF_TCP_WAIT_DATA;
-	conn->r2t_open++;
-	tx_pdu(conn, &r2t, sizeof(r2t));
-	tx_commit(conn, NULL);
+	return MIN(tr->r2t_bytes, tr->req.data_len - n * tr->r2t_bytes);
 }
 
-bool nvmf_tcp_send_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+/* There is room for one. */
+static void tx_r2ts(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
-	if (!list_empty(&conn->tx_wait) || !tx_room(conn))
-		return false;
-	tx_r2t(conn, tr);
-	return true;
+	tr->phase = NVMF_TCP_WAIT_DATA;
+	do {
+		unsigned n = tr->r2ts_sent++;
+		struct nvme_tcp_r2t r2t = {
+			.ch.type = NVME_TCP_R2T,
+			.cccid = tr->req.sqe.cid,
+			.ttag = le16_make((uint16_t)(tr->ttag | n << NVMF_TCP_TTAG_BITS)),
+			.r2to = le32_make(n * tr->r2t_bytes),
+			.r2tl = le32_make(nvmf_tcp_r2t_len(tr, n)),
+		};
+
+		tr->r2t_got[n] = 0;
+		conn->r2t_open++;
+		tx_pdu(conn, &r2t, sizeof(r2t));
+		tx_commit(conn, NULL);
+	} while (tr->r2ts_sent < tr->r2ts && tx_room(conn) &&
+		 (unsigned)(tr->r2ts_sent - tr->r2ts_done) <= conn->framing.maxr2t);
+}
+
+void nvmf_tcp_send_r2t(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	if (tr->r2ts_sent == tr->r2ts)
+		return;
+	if (list_empty(&conn->tx_wait) && tx_room(conn)) {
+		tx_r2ts(conn, tr);
+	} else if (tr->r2ts_sent == tr->r2ts_done) {
+		/* else the end of one that is open comes here again */
+		tr->phase = NVMF_TCP_WAIT_TX;
+		list_push(&conn->tx_wait, &tr->link);
+	}
 }
 
 void nvmf_tcp_send_ic_resp(struct nvmf_tcp_conn *conn)
@@ -288,7 +305,7 @@ void nvmf_tcp_released(struct nvmf_tcp_conn *conn)
 		if (tr->req.state == NVMF_REQ_DONE)
 			tx_answer(conn, tr);
 		else
-			tx_r2t(conn, tr);
+			tx_r2ts(conn, tr);
 	}
 }
 

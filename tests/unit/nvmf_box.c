@@ -259,6 +259,7 @@ void tbox_ic(struct tbox_conn *c, bool hdgst, bool ddgst)
 {
 	struct nvme_tcp_ic_req req = {
 		.ch = { .type = NVME_TCP_IC_REQ, .hlen = 128, .plen = le32_make(128) },
+		.hpda = c->hpda, .maxr2t = le32_make(c->maxr2t),
 		.dgst = (hdgst ? NVME_TCP_DGST_HEADER : 0) | (ddgst ? NVME_TCP_DGST_DATA : 0),
 	};
 	struct tbox_pdu pdu;
@@ -307,8 +308,8 @@ uint16_t tbox_cmd(struct tbox_conn *c, const struct nvme_sqe *sqe, const void *d
 	return c->cid++;
 }
 
-void tbox_h2c(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t, const void *data, uint32_t at,
-	     uint32_t len, bool last)
+void tbox_h2c_at(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t, const void *bytes,
+		 uint32_t at, uint32_t len, bool last)
 {
 	struct nvme_tcp_data h = {
 		.ch = { .type = NVME_TCP_H2C_DATA, .flags = last ? NVME_TCP_LAST : 0 },
@@ -316,7 +317,13 @@ void tbox_h2c(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t, const void *d
 		.datao = le32_make(at), .datal = le32_make(len),
 	};
 
-	pdu_send(c, &h, sizeof(h), (const uint8_t *)data + at, len);
+	pdu_send(c, &h, sizeof(h), bytes, len);
+}
+
+void tbox_h2c(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t, const void *data, uint32_t at,
+	     uint32_t len, bool last)
+{
+	tbox_h2c_at(c, r2t, (const uint8_t *)data + at, at, len, last);
 }
 
 struct tbox_end tbox_wait(struct tbox_conn *c, uint16_t cid, const void *out, size_t out_len,

@@ -28,6 +28,8 @@ struct tbox_conn {
 	bool closed;                    /* STREAM_CLOSED came */
 	bool ended;                     /* the target has closed its side */
 	bool hdgst, ddgst;
+	uint32_t maxr2t;                /* for ICReq, 0-based */
+	uint8_t hpda;
 	uint32_t spoil_ddgst;           /* bits of data digests that are wrong */
 	size_t step;                    /* bytes of one write; 0: all at once */
 	uint16_t cid;                   /* of the next command */
@@ -90,7 +92,9 @@ void tbox_hangup(struct tbox_conn *c);
 void tbox_ic(struct tbox_conn *c, bool hdgst, bool ddgst);
 /* A command capsule; LEN bytes of DATA inside when LEN is not 0. Returns its CID. */
 uint16_t tbox_cmd(struct tbox_conn *c, const struct nvme_sqe *sqe, const void *data, size_t len);
-/* H2CData. */
+/* H2CData: BYTES, which claim to be those from AT on; the part of DATA that begins at AT. */
+void tbox_h2c_at(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t, const void *bytes,
+		 uint32_t at, uint32_t len, bool last);
 void tbox_h2c(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t, const void *data, uint32_t at,
 	     uint32_t len, bool last);
 /*

@@ -129,6 +129,30 @@ static void state_write_waits_for_data(struct scene *s)
 	loop_drain();
 }
 
+/* A command with two R2Ts answered in part, others with none, and R2Ts that are still to come. */
+static void state_several_r2ts_open(struct scene *s)
+{
+	struct nvme_sqe w = tbox_rw(NVME_NVM_WRITE, 0, 2048);
+	struct tbox_pdu first, second;
+
+	state_connected(s);
+	tbox_enable(&s->admin);
+	tbox_dial(&s->io);
+	s->io_up = true;
+	s->io.maxr2t = 1;
+	tbox_ic(&s->io, false, false);
+	assert_int_equal(tbox_connect(&s->io, TBOX_NQN, 1, 31, s->cntlid, 0).status, 0);
+	w.sgl.length = le32_make(1 << 20);
+	w.sgl.id = 0x5a;
+	for (unsigned i = 0; i < 3; i++)
+		tbox_cmd(&s->io, &w, NULL, 0);
+	tbox_expect(&s->io, NVME_TCP_R2T, &first);
+	tbox_expect(&s->io, NVME_TCP_R2T, &second);
+	tbox_h2c_at(&s->io, &second.r2t, data, 256 * 1024, 4096, false);
+	tbox_h2c(&s->io, &first.r2t, data, 0, 4096, false);
+	loop_drain();
+}
+
 static void state_in_the_middle_of_data(struct scene *s)
 {
 	struct nvme_sqe w = tbox_rw(NVME_NVM_WRITE, 0, 128);
@@ -329,7 +353,8 @@ const struct scene_row scene_states[] = {
 	ROW(state_half_connect), ROW(state_connect_refused), ROW(state_connected),
 	ROW(state_enabled), ROW(state_event_held), ROW(state_io_idle),
 	ROW(state_read_at_the_disk), ROW(state_write_waits_for_data),
-	ROW(state_in_the_middle_of_data), ROW(state_in_the_middle_of_a_capsule),
+	ROW(state_in_the_middle_of_data), ROW(state_several_r2ts_open),
+	ROW(state_in_the_middle_of_a_capsule),
 	ROW(state_write_at_the_disk), ROW(state_deallocating), ROW(state_waits_for_memory),
 	ROW(state_answers_not_taken), ROW(state_answers_not_released),
 	ROW(state_disconnected_by_command), ROW(state_terminated),
