@@ -278,36 +278,43 @@ def test_wireshark_finds_no_malformed_pdu_in_a_session(karst, tmp_path):
     tshark = shutil.which("tshark")
     assert tshark, "tshark is missing: make setup"
     capture, log = tmp_path / "session.pcapng", tmp_path / "tshark.log"
-    process = spawn([tshark, "-i", "lo", "-f", f"tcp port {karst.port}", "-w", capture], log)
+    process = spawn([tshark, "-B", "64", "-i", "lo", "-f", f"tcp port {karst.port}", "-w", capture], log)
     try:
         wait_for("tshark capturing (it needs CAP_NET_RAW: run the tests as root)",
                  lambda: "Capturing on" in log.read_text() and capture.exists(), process)
         nvme_tcp.discover("127.0.0.1", karst.port)
-        for digest in (False, True):
-            with nvme_tcp.Host("127.0.0.1", karst.port, NQN, queues=2, hdgst=digest,
-                               ddgst=digest) as host:
+        for hdgst, ddgst in ((False, False), (True, False), (False, True), (True, True)):
+            with nvme_tcp.Host("127.0.0.1", karst.port, NQN, queues=2, hdgst=hdgst, ddgst=ddgst, maxr2t=3,
+                               no_flow_control=hdgst) as host:
                 host.write(1, 0, nvme_tcp.pattern(8192, 1))
-                host.write(1, 0, nvme_tcp.pattern(1 << 18, 2))
+                host.write(1, 0, nvme_tcp.pattern(3 << 18, 2))
                 host.read(1, 0, 512)
                 with pytest.raises(nvme_tcp.Status):
                     host.read(1, 1 << 40, 1)
-                host.disconnect()
+                # each side gives up once: C2HTermReq, H2CTermReq
+                host.io[0].send(host.io[0].framing.h2c_data(1, 1, 0, bytes(512)))
+                with pytest.raises(pdu.Terminated):
+                    host.io[0].recv()
+                host.io[1].send(pdu.term_req(pdu.FES_HEADER_FIELD, 2, bytes(8)))
+                with pytest.raises(nvme_tcp.Closed):
+                    host.io[1].recv()
         wait_for("the end of the session in the capture",
-                 lambda: _frames(tshark, capture, karst.port, "nvme-tcp.type == 7") >= 2, process)
+                 lambda: len(_frames(tshark, capture, karst.port, "nvme-tcp.type == 2")) >= 4, process, 60)
     finally:
         process.terminate()
         process.wait()
-    assert _frames(tshark, capture, karst.port, "nvme-tcp") > 50
-    assert _frames(tshark, capture, karst.port, "_ws.malformed || nvme-tcp.type == 3") == 0
-    digests = "nvme-tcp.hdgst.status == \"Bad\" || nvme-tcp.ddgst.status == \"Bad\""
-    assert _frames(tshark, capture, karst.port, digests) == 0
+    kinds = {kind for line in _frames(tshark, capture, karst.port, "nvme-tcp", "-T", "fields", "-e", "nvme-tcp.type")
+             for kind in line.split(",")}
+    assert kinds == set("012345679"), "PDU types that a session has"
+    wrong = "_ws.malformed || nvme-tcp.hdgst.status == \"Bad\" || nvme-tcp.ddgst.status == \"Bad\""
+    assert _frames(tshark, capture, karst.port, wrong) == []
 
 
-def _frames(tshark, capture, port, display_filter):
+def _frames(tshark, capture, port, display_filter, *how):
     done = subprocess.run([tshark, "-r", capture, "-d", f"tcp.port=={port},nvme-tcp",
                            "-o", "nvme-tcp.check_hdgst:TRUE", "-o", "nvme-tcp.check_ddgst:TRUE",
-                           "-Y", display_filter], text=True, capture_output=True, timeout=120,
+                           "-Y", display_filter, *how], text=True, capture_output=True, timeout=120,
                           check=False)
     assert not done.stderr or "cut short" in done.stderr or "Running as user" in done.stderr, \
         done.stderr
-    return len(done.stdout.splitlines())
+    return done.stdout.splitlines()

@@ -246,14 +246,15 @@ class Host:
     """A connected controller."""
 
     def __init__(self, address, port, subnqn, *, queues=1, depth=32, hostnqn=HOST_NQN, hostid=None,
-                 hdgst=False, ddgst=False, kato_ms=0, timeout_s=DEADLINE_S, no_flow_control=False):
+                 hdgst=False, ddgst=False, maxr2t=0, kato_ms=0, timeout_s=DEADLINE_S,
+                 no_flow_control=False):
         self.where = (address, port)
         self.subnqn, self.hostnqn, self.hostid = subnqn, hostnqn, hostid
-        self.digests = {"hdgst": hdgst, "ddgst": ddgst}
+        self.initial = {"hdgst": hdgst, "ddgst": ddgst, "maxr2t": maxr2t}
         self.timeout_s, self.kato_ms = timeout_s, kato_ms
         self.cattr = 4 if no_flow_control else 0
         self.io = []
-        self.admin = Queue(address, port, timeout_s=timeout_s, **self.digests)
+        self.admin = Queue(address, port, timeout_s=timeout_s, **self.initial)
         try:
             self.cntlid = self.admin.connect(subnqn, hostnqn, hostid, kato_ms=kato_ms)
             self.enable()
@@ -282,7 +283,7 @@ class Host:
         raise ProtocolError("CSTS.RDY did not come")
 
     def add_queue(self, qid, depth=32):
-        queue = Queue(*self.where, timeout_s=self.timeout_s, **self.digests)
+        queue = Queue(*self.where, timeout_s=self.timeout_s, **self.initial)
         self.io.append(queue)
         queue.connect(self.subnqn, self.hostnqn, self.hostid, qid, depth - 1, self.cntlid,
                       cattr=self.cattr)
