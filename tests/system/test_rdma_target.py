@@ -138,3 +138,37 @@ def test_karst_is_its_own_host_over_rdma(pair):
     appliance.ctl("disk detach remote self")
     wait_for("the session's end", lambda: appliance.sessions() == 0, appliance.vm.process, 60)
     settled(pair, before)
+
+
+# nvme-cli's way through the target; DEV is the namespace's block device, CTRL the controller.
+WALK = """
+nvme id-ctrl CTRL | grep -q '^subnqn    : NQN'
+nvme id-ns DEV
+nvme ns-descs DEV
+nvme list-ns CTRL | grep -q 0x1
+nvme smart-log CTRL
+nvme error-log CTRL
+nvme fw-log CTRL
+nvme effects-log CTRL
+nvme get-feature CTRL -f 7 -H
+nvme get-property CTRL -o 0x1c -H
+nvme write DEV -s 8 -c 7 -z 4096 -d /tmp/walk
+nvme flush DEV
+nvme read DEV -s 8 -c 7 -z 4096 -d /tmp/back && cmp /tmp/walk /tmp/back
+nvme compare DEV -s 8 -c 7 -z 4096 -d /tmp/walk
+! nvme compare DEV -s 16 -c 7 -z 4096 -d /tmp/walk
+nvme write-zeroes DEV -s 8 -c 7
+nvme read DEV -s 8 -c 7 -z 4096 -d /tmp/back && cmp /tmp/back /tmp/zeroes
+nvme dsm DEV -n 1 -d -s 8 -b 8
+! nvme read DEV -s 65536 -c 7 -z 4096 -d /tmp/back
+nvme reset CTRL
+"""
+
+
+def test_nvme_cli_walks_over_rdma(pair, host):
+    device = wire.guest_connect(host, pair[0].address, NQN)[1]
+    host.check("tr '\\0' k < /dev/zero | head -c 4096 > /tmp/walk; head -c 4096 /dev/zero > /tmp/zeroes")
+    for line in WALK.strip().splitlines():
+        line = line.replace("DEV", device).replace("CTRL", device[:-2]).replace("NQN", NQN)
+        host.check(line)
+    assert all(row["transport"] == "rdma" for row in pair[0].ctl("session list"))
