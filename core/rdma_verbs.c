@@ -4,6 +4,10 @@
  * memory registered, and their asynchronous events. The providers are linked statically; the
  * Makefile says which (RDMA_STATIC_PROVIDERS), and naming them to libibverbs is what the first call
  * of ibv_get_device_list does.
+ *
+ * The kernel tells users of a device that it goes, and takes it away; but the soft devices it takes
+ * away only when all users have closed them, and tells only then. So once a second reactor 0 looks
+ * whether the character devices of those in use are still there: they go first.
  */
 #include "core/rdma_verbs.h"
 
@@ -17,8 +21,38 @@
 #include "core/base/log.h"
 #include "core/dma.h"
 
+enum { DEVICE_WATCH_US = 1000 * 1000 };
+
 pthread_mutex_t rnic_verbs_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list devices = LIST_INIT(devices);
+
+static struct timer watch;
+
+/* ---- devices that go ---- */
+
+static bool device_there(const struct verbs_device *vd)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "/sys/class/infiniband_verbs/%s",
+		 vd->context->device->dev_name);
+	return access(path, F_OK) == 0;
+}
+
+/* Devices are opened and closed on this reactor, so the list holds still. */
+static void devices_watch(struct timer *t)
+{
+	struct verbs_device *vd;
+
+	if (!list_empty(&devices))
+		timer_arm(t, DEVICE_WATCH_US);
+	list_for_each(vd, &devices, device.link) {
+		if (atomic_load(&vd->device.removed) || device_there(vd))
+			continue;
+		log_warn("rdma %s: the device is going away", vd->device.name);
+		rnic_verbs_removed(vd);
+	}
+}
 
 /* ---- asynchronous events ---- */
 
@@ -109,6 +143,9 @@ static struct verbs_device *device_open(struct ibv_device *found)
 		errno = rc;
 		return NULL;
 	}
+	if (!watch.fn)
+		timer_setup(&watch, devices_watch);
+	timer_arm(&watch, DEVICE_WATCH_US);
 	list_push(&devices, &vd->device.link);
 	log_info("rdma %s: in use", vd->device.name);
 	return vd;

@@ -73,6 +73,8 @@ struct ibv_pd *rnic_verbs_pd(struct rnic_domain *domain);
 /* rdma_verbs_cm.c */
 /* The event channel; -ENODEV as long as there is no adapter. */
 int rnic_verbs_channel(struct rdma_event_channel **out);
+/* On reactor 0: tells the listeners on a device that goes. */
+void rnic_verbs_deafen(const struct verbs_device *vd);
 
 /* rdma_verbs_conn.c */
 void rnic_verbs_addr(const struct net_addr *addr, struct sockaddr_storage *ss);

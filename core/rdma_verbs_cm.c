@@ -23,6 +23,7 @@ enum {
 struct cm_listener {
 	struct cm_owner cm;
 	struct rnic_listener *listener;
+	struct list link;               /* listeners */
 };
 
 /* An event, copied so that it can be acknowledged before anything is done about it. */
@@ -38,6 +39,7 @@ struct cm_event {
 static struct rdma_event_channel *channel;
 static struct fd_source channel_source;
 static struct msg channel_msg;
+static struct list listeners = LIST_INIT(listeners);
 
 /* ---- addresses ---- */
 
@@ -172,6 +174,18 @@ static void listener_event(struct cm_listener *cl, const struct cm_event *ev)
 		cl->listener->removed(cl->listener);
 }
 
+void rnic_verbs_deafen(const struct verbs_device *vd)
+{
+	struct cm_listener *cl, *tmp;
+
+	list_for_each_safe(cl, tmp, &listeners, link) {
+		const struct ibv_context *context = cl->cm.id->verbs;
+
+		if (context && strcmp(ibv_get_device_name(context->device), vd->device.name) == 0)
+			cl->listener->removed(cl->listener);
+	}
+}
+
 /* ---- the channel ---- */
 
 static bool channel_read(struct cm_event *ev)
@@ -291,6 +305,7 @@ int rnic_listen(struct rnic_listener *listener)
 	}
 	listener->addr.port = ntohs(rdma_get_src_port(cl->cm.id));
 	listener->priv = cl;
+	list_push(&listeners, &cl->link);
 	return 0;
 }
 
@@ -298,6 +313,7 @@ void rnic_unlisten(struct rnic_listener *listener)
 {
 	struct cm_listener *cl = listener->priv;
 
+	list_del(&cl->link);
 	rdma_destroy_id(cl->cm.id);
 	free(cl);
 	listener->priv = NULL;

@@ -87,6 +87,7 @@ void rnic_verbs_removed(struct verbs_device *vd)
 		if (cc->conn.device == &vd->device)
 			rnic_verbs_tell(cc, &(struct rnic_event){ .type = RNIC_REMOVED });
 	pthread_mutex_unlock(&rnic_verbs_lock);
+	rnic_verbs_deafen(vd);
 }
 
 void rnic_verbs_talks(struct ibv_qp *qp)

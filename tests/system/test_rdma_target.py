@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The appliance's target over RDMA: soft-RoCE on its NIC, a stock Debian kernel as the host in the guest."""
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,14 +14,13 @@ NQN = "nqn.2026-01.io.karst.test:rdma"
 PATIENT = "--reconnect-delay=1 --ctrl-loss-tmo=120 --keep-alive-tmo=5"
 
 
-@pytest.fixture(scope="module")
-def pair(images, tmp_path_factory):
+@contextmanager
+def machines(images, folder):
     """(appliance, guest), joined by a wire with RDMA at both ends; the appliance serves a RAM disk."""
-    folder = tmp_path_factory.mktemp("rdma-target")
     cable = wire.Wire(folder)
     guest = Guest(folder / "guest", extra=cable.arguments(1))
     try:
-        with Appliance(images, folder / "appliance", extra=cable.arguments(0)) as appliance:
+        with Appliance(images, folder / "appliance", extra=pluggable(cable.arguments(0))) as appliance:
             appliance.address, guest.address = cable.addresses
             appliance.ctl("disk create ram scratch size=32M block=512")
             appliance.ctl(f"subsystem create {NQN} allow-any")
@@ -33,10 +33,26 @@ def pair(images, tmp_path_factory):
             wire.reachable(guest, appliance.address)
             wait_for("the listeners", lambda: all(state == "listening" for state in listeners(appliance)),
                      appliance.vm.process, 60)
+            # the first connection registers memory, which stays so
+            appliance.ctl(f"remote discover {appliance.address} transport=rdma port={wire.PORT}")
+            wait_for("the first session's end", lambda: appliance.sessions() == 0, appliance.vm.process, 60)
             yield appliance, guest
-        assert not guest.trouble()
     finally:
         guest.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(images, tmp_path_factory):
+    with machines(images, tmp_path_factory.mktemp("rdma-target")) as both:
+        yield both
+        assert not both[1].trouble()
+
+
+def pluggable(arguments):
+    """The NIC behind a port of its own: device_del wire."""
+    netdev, nic = arguments[1], arguments[3]
+    return ["-netdev", netdev, "-device", "pcie-root-port,id=port77,chassis=77,slot=77",
+            "-device", nic + ",bus=port77,id=wire"]
 
 
 def listeners(appliance):
@@ -100,9 +116,7 @@ def settled(pair, before):
 
 def test_a_hundred_connections_leave_nothing(pair, host):
     appliance = pair[0]
-    wire.guest_connect(host, appliance.address, NQN)
-    host.nvme(f"disconnect -n {NQN}")
-    wait_for("the first session's end", lambda: appliance.sessions() == 0, appliance.vm.process, 60)
+    host.load("nvme-rdma")
     before = used(pair)
     host.check(f"for i in $(seq 100); do nvme connect -t rdma -a {appliance.address} -s {wire.PORT} -n {NQN} && "
                f"nvme disconnect -n {NQN} || exit 1; done", 400)
@@ -172,3 +186,16 @@ def test_nvme_cli_walks_over_rdma(pair, host):
         line = line.replace("DEV", device).replace("CTRL", device[:-2]).replace("NQN", NQN)
         host.check(line)
     assert all(row["transport"] == "rdma" for row in pair[0].ctl("session list"))
+
+
+def test_an_adapter_unplugged_under_load_takes_its_sessions_only(images, tmp_path):
+    with machines(images, tmp_path) as (appliance, guest):
+        device = wire.guest_connect(guest, appliance.address, NQN)[1]
+        guest.start(f"cat {device} {device} {device} {device} > /dev/null")
+        wait_for("the load", lambda: commands(appliance) > 50, appliance.vm.process, 60)
+        appliance.vm.qmp("device_del", id="wire")
+        wait_for("the sessions' end", lambda: appliance.sessions() == 0, appliance.vm.process, 60)
+        wait_for("the listeners' end", lambda: all(state.startswith("retrying") for state in listeners(appliance)),
+                 appliance.vm.process, 60)
+        wait_for("the kernel lets the adapter go", lambda: appliance.ctl("rdma show") == [], appliance.vm.process, 60)
+        appliance.ctl("disk bench scratch rw=randread bs=4K qd=1 time=1s force")
