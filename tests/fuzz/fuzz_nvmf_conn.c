@@ -6,9 +6,10 @@
  *	bits 1:0  0 a fresh connection, 1 after ICReq, 2 an admin queue, enabled, 3 an I/O queue
  *	bit 2     header digests, bit 3 data digests (after ICReq; the harness makes them right)
  *	bit 4     writes are split: 7 bytes each
- *	bit 5     chunks: u16 length, then a PDU without digests, made whole; otherwise a stream
+ *	bit 5     chunks: u16 length, then a PDU without digests, made whole; otherwise a stream.
+ *	          No length: the I/O queue sets out for another reactor (which is the same one)
  *	bit 6     answers to R2T are sent as they are asked for
- *	bit 7     the discovery subsystem (admin queue)
+ *	bit 7     the discovery subsystem (admin queue); several R2Ts at a time (I/O queue)
  *
  * What the target sends must be PDUs with right digests (nvmf_box.c checks), and when the host has
  * gone nothing may be left over: connections, controllers, buffers, places in line. The target
@@ -43,7 +44,7 @@ static void answer_r2t(struct tbox_conn *c, const struct nvme_tcp_r2t *r2t)
 {
 	uint32_t at = le32_get(r2t->r2to), len = le32_get(r2t->r2tl);
 
-	must(at == 0 && len <= R2T_MAX);
+	must(at <= R2T_MAX && len <= R2T_MAX - at);
 	tbox_h2c(c, r2t, zeroes, at, len, true);
 }
 
@@ -90,6 +91,20 @@ static void chunk_send(struct tbox_conn *c, const uint8_t *bytes, size_t len)
 	tbox_send(c, pdu, out);
 }
 
+static void queue_move(void)
+{
+	struct nvmf_ctrl *ctrl = nvmf_ctrl_next(NULL);
+	struct nvmf_queue *queue;
+
+	if (!ctrl || list_empty(&ctrl->queues))
+		return;
+	queue = list_entry(ctrl->queues.next, struct nvmf_queue, link);
+	if (queue->moving || queue->closing)
+		return;
+	queue->moving = true;
+	queue->ops->shift(queue, 0);
+}
+
 static void input_send(struct tbox_conn *c, uint8_t how, const uint8_t *data, size_t size)
 {
 	if (!(how & CHUNKS)) {
@@ -100,6 +115,8 @@ static void input_send(struct tbox_conn *c, uint8_t how, const uint8_t *data, si
 	while (size >= 2 && !c->ended) {
 		size_t len = MIN((size_t)data[0] | (size_t)data[1] << 8, size - 2);
 
+		if (len == 0)
+			queue_move();
 		chunk_send(c, data + 2, len);
 		take_answers(c, how & ANSWER);
 		data += 2 + len;
@@ -111,18 +128,25 @@ static void start(struct tbox_conn *admin, struct tbox_conn *io, uint8_t how)
 {
 	const char *nqn = how & DISCOVERY ? NVMF_DISCOVERY_NQN : TBOX_NQN;
 
-	if ((how & START_MASK) == START_IO) {
-		tbox_host(admin, io, 0);
-		return;
-	}
+	struct tbox_end end;
+
 	tbox_dial(admin);
 	if ((how & START_MASK) == START_FRESH)
 		return;
 	tbox_ic(admin, how & HDGST, how & DDGST);
 	if ((how & START_MASK) == START_IC)
 		return;
-	must(tbox_connect(admin, nqn, 0, 31, NVMF_CNTLID_DYNAMIC, 0).status == 0);
+	if ((how & START_MASK) == START_IO)
+		nqn = TBOX_NQN;
+	end = tbox_connect(admin, nqn, 0, 31, NVMF_CNTLID_DYNAMIC, 0);
+	must(end.status == 0);
 	tbox_enable(admin);
+	if ((how & START_MASK) != START_IO)
+		return;
+	tbox_dial(io);
+	io->maxr2t = how & DISCOVERY ? 2 : 0;
+	tbox_ic(io, how & HDGST, how & DDGST);
+	must(tbox_connect(io, nqn, 1, 31, (uint16_t)end.dw0, 0).status == 0);
 }
 
 static void nothing_left(void)
