@@ -272,6 +272,17 @@ static unsigned feature_select(const struct nvmf_req *req)
 	return le32_get(req->sqe.cdw10) >> NVME_FEAT_SEL_SHIFT & 7;
 }
 
+/* What a namespace has cannot be told, nor changed, over a path that does not reach it. */
+static uint16_t feature_path(const struct nvmf_req *req, const struct feature *feature)
+{
+	const struct nvmf_view_slot *slot;
+
+	if (!(feature->flags & FEATURE_NS))
+		return 0;
+	slot = nvmf_view_find(req->queue->ctrl, le32_get(req->sqe.nsid));
+	return slot ? slot->status : 0;
+}
+
 /* Of a feature of the controller nobody can change one namespace's: base 2.0c 5.27. */
 static uint16_t feature_set_nsid(const struct nvmf_req *req, const struct feature *feature)
 {
@@ -281,7 +292,7 @@ static uint16_t feature_set_nsid(const struct nvmf_req *req, const struct featur
 		return 0;
 	if (!nvmf_view_find(req->queue->ctrl, nsid))
 		return NVME_SC_INVALID_NS;
-	return feature->flags & FEATURE_NS ? 0 : NVME_SC_FEATURE_NOT_NS;
+	return feature->flags & FEATURE_NS ? feature_path(req, feature) : NVME_SC_FEATURE_NOT_NS;
 }
 
 uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
@@ -318,6 +329,7 @@ uint16_t nvmf_feature_get_parse(struct nvmf_req *req)
 	if (feature_select(req) != NVME_FEAT_SEL_SUPPORTED) {
 		req->data_len = feature->data_len;
 		req->dir = feature->data_len ? NVMF_DIR_C2H : NVMF_DIR_NONE;
+		return feature_path(req, feature);
 	}
 	return 0;
 }

@@ -114,6 +114,23 @@ static void test_features_with_data_by_select(void **state)
 	hosts_down(&h);
 }
 
+/* A namespace's features are as far away as the namespace; whether they can be changed is known. */
+static void test_features_of_a_namespace_that_is_out_of_reach(void **state)
+{
+	struct nvme_sqe sqe = tbox_sqe(NVME_ADM_GET_FEATURES, 1, NVME_FEAT_ERROR_RECOVERY, 0);
+
+	hosts_up(&h, TBOX_HOST, &hosts_addr);
+	assert_int_equal(hosts_ana_set(1, NULL, NVME_ANA_INACCESSIBLE), 0);
+	assert_int_equal(tbox_run(&h.admin, &sqe, NULL, 0, false, NULL, 0).status,
+			 NVME_SC_ANA_INACCESSIBLE);
+	assert_int_equal(set(NVME_FEAT_ERROR_RECOVERY, 1, 5).status, NVME_SC_ANA_INACCESSIBLE);
+	assert_int_equal(set(NVME_FEAT_ARBITRATION, 0, 5).status, 0);
+	sqe.cdw10 = le32_make(NVME_FEAT_ERROR_RECOVERY |
+			      NVME_FEAT_SEL_SUPPORTED << NVME_FEAT_SEL_SHIFT);
+	assert_int_equal(tbox_run(&h.admin, &sqe, NULL, 0, false, NULL, 0).status, 0);
+	hosts_down(&h);
+}
+
 /* An event that was not sent yet is not wanted any more. */
 static void test_events_that_are_masked_later(void **state)
 {
@@ -135,6 +152,7 @@ int main(void)
 		tbox_test(test_nothing_can_be_saved),
 		tbox_test(test_namespaces_of_features),
 		tbox_test(test_features_with_data_by_select),
+		tbox_test(test_features_of_a_namespace_that_is_out_of_reach),
 		tbox_test(test_events_that_are_masked_later),
 	};
 
