@@ -42,6 +42,27 @@ enum bdev_event {
 struct bdev_ctl;
 struct bdev_chan_ctl;
 
+enum bdev_warning {
+	BDEV_WARN_SPARE = 1 << 0,
+	BDEV_WARN_TEMPERATURE = 1 << 1,
+	BDEV_WARN_RELIABILITY = 1 << 2,
+	BDEV_WARN_READONLY = 1 << 3,
+	BDEV_WARN_BACKUP = 1 << 4,
+};
+
+enum { BDEV_SENSORS = 8 };
+
+/* What a drive says of itself. */
+struct bdev_health {
+	uint8_t warnings;               /* enum bdev_warning */
+	uint8_t spare, spare_threshold; /* percent */
+	uint8_t used;                   /* percent of its expected life; may pass 100 */
+	uint16_t temperature_k;         /* 0: it does not tell; so sensors */
+	uint16_t sensor_k[BDEV_SENSORS];
+	uint64_t busy_minutes, power_cycles, power_on_hours, unsafe_shutdowns, media_errors;
+	uint32_t warm_minutes, hot_minutes;
+};
+
 /* A channel: one per reactor and bdev. */
 struct bdev_chan {
 	struct bdev *bdev;
@@ -73,6 +94,8 @@ struct bdev_ops {
 	void (*abort)(struct bdev_chan *chan, struct io *victim);
 	/* In a task on reactor 0, all channels closed: free the bdev. */
 	void (*destroy)(struct bdev *bdev);
+	/* In a task on reactor 0; 0/-errno. NULL: nothing is known. */
+	int (*health)(struct bdev *bdev, struct bdev_health *health);
 	/* Rows for `disk show`, after the common ones; may be NULL. */
 	void (*show)(struct bdev *bdev, struct cmd_ctx *ctx);
 	/*

@@ -9,7 +9,7 @@
  *
  * Time-outs cost nothing per io: while commands are outstanding a timer looks at all slots a few
  * times per time-out. The first time-out of a command asks for its Abort, the second one for a
- * reset.
+ * reset. An io that its owner does not want any more is aborted in the same way, at once.
  */
 #include <string.h>
 
@@ -146,6 +146,27 @@ static void abort_task(void *arg)
 		task_call(reactor_at(0), abort_send, &call);
 	}
 	q->aborting = false;
+}
+
+void nvme_lane_abort(struct nvme_queue *q, struct io *io)
+{
+	nvme_io_of(io)->unwanted = true;
+	for (unsigned i = 0; i < q->depth - 1u; i++) {
+		struct nvme_slot *slot = &q->slots[i];
+
+		if (slot->state == NVME_SLOT_FREE || slot->io != io)
+			continue;
+		if (slot->state == NVME_SLOT_BUSY) {
+			slot->state = NVME_SLOT_LATE;
+			slot->posted_us = reactor_now_us();
+		}
+		if (q->live && !q->aborting)
+			q->aborting = task_start("nvme abort", abort_task, q) != NULL;
+		return;
+	}
+	/* in line, or to be tried again later */
+	list_del(&io->link);
+	nvme_queue_give_back(q, io, IO_ERR_ABORTED);
 }
 
 bool nvme_lane_may_warn(struct nvme_queue *q)

@@ -127,7 +127,8 @@ struct nvme_queue {
 struct nvme_io {
 	struct msg msg;                 /* used in the first io of a batch between reactors */
 	uint64_t due_us;
-	uint32_t tries;
+	uint16_t tries;
+	uint16_t unwanted;              /* its owner asked for its end: not tried again */
 	enum io_status status;          /* on the way back to its reactor */
 };
 
@@ -166,6 +167,8 @@ void nvme_lane_close(struct nvme_queue *q);
 void nvme_lane_start(struct nvme_queue *q);
 /* Whether one more warning about an io may be logged: a few a second. */
 bool nvme_lane_may_warn(struct nvme_queue *q);
+/* Ends an io early: taken out of the line, or by Abort. On the queue's reactor. */
+void nvme_lane_abort(struct nvme_queue *q, struct io *io);
 /* Looks for late commands in a while. */
 void nvme_lane_scan_later(struct nvme_queue *q);
 /* Sends completed io of other reactors home. */

@@ -265,13 +265,14 @@ static void io_failed(struct nvme_queue *q, struct io *io, uint16_t status, bool
 {
 	enum io_status result = nvme_status_map(status);
 
-	if (nvme_status_retryable(status) && nvme_io_of(io)->tries < NVME_RETRY_MAX) {
+	if (nvme_status_retryable(status) && !nvme_io_of(io)->unwanted &&
+	    nvme_io_of(io)->tries < NVME_RETRY_MAX) {
 		io_retry(q, io, status);
 		return;
 	}
-	if (aborted && result == IO_ERR_ABORTED)
+	if (aborted && result == IO_ERR_ABORTED && !nvme_io_of(io)->unwanted)
 		result = IO_ERR_TIMEOUT;
-	if (result != IO_ERR_MISCOMPARE && nvme_lane_may_warn(q))
+	if (result != IO_ERR_MISCOMPARE && result != IO_ERR_ABORTED && nvme_lane_may_warn(q))
 		log_warn("%s q%u: %s at block %llu failed: status %x/%02x (%s)",
 			 io->chan->bdev->name, q->qid, io_op_name(io->op),
 			 (unsigned long long)io->lba, nvme_status_sct(status),

@@ -83,7 +83,8 @@ static void id_ctrl_io(const struct nvmf_subsystem *subsys, struct nvme_id_ctrl 
 	id->cntrltype = NVME_CNTRLTYPE_IO;
 	id->acl = NVMF_ABORT_MAX - 1;
 	id->frmw = NVME_FRMW_SLOT1_RO | 1 << NVME_FRMW_SLOTS_SHIFT;
-	id->lpa = NVME_LPA_EFFECTS | NVME_LPA_EXTENDED | NVME_LPA_SUPPORTED_PAGES;
+	id->lpa = NVME_LPA_SMART_PER_NS | NVME_LPA_EFFECTS | NVME_LPA_EXTENDED |
+		  NVME_LPA_SUPPORTED_PAGES;
 	id->elpe = NVMF_ERROR_LOG_MAX - 1;
 	id->sqes = 6 << 4 | 6;
 	id->cqes = 4 << 4 | 4;

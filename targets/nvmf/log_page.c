@@ -35,58 +35,6 @@ static void log_error_emit(struct nvmf_req *req)
 	}
 }
 
-/* ---- SMART / health ---- */
-
-static void smart_number(uint8_t field[16], uint64_t v)
-{
-	le64 low = le64_make(v);
-
-	memcpy(field, &low, sizeof(low));
-}
-
-struct smart_sum {
-	uint64_t read_bytes, write_bytes, reads, writes, errors;
-	bool space_low;
-};
-
-static void smart_add(struct smart_sum *sum, const struct bdev *bdev)
-{
-	struct stat_io stats;
-
-	memset(&stats, 0, sizeof(stats));
-	bdev_stats(bdev, &stats);
-	sum->read_bytes += stats.cls[STAT_READ].bytes;
-	sum->reads += stats.cls[STAT_READ].ops;
-	sum->write_bytes += stats.cls[STAT_WRITE].bytes;
-	sum->writes += stats.cls[STAT_WRITE].ops;
-	sum->errors += stats.cls[STAT_READ].errors + stats.cls[STAT_WRITE].errors;
-	sum->space_low |= bdev->space_low;
-}
-
-static void log_smart_emit(struct nvmf_req *req)
-{
-	const struct nvmf_ns_table *table = nvmf_ns_table(req->queue->subsys);
-	enum { UNIT = 512 * 1000, SPARE_THRESHOLD = 10 };
-	struct smart_sum sum = { 0 };
-	struct nvme_log_smart smart;
-
-	for (uint32_t i = 0; i < table->nn; i++)
-		if (table->ns[i])
-			smart_add(&sum, table->ns[i]->bdev);
-	memset(&smart, 0, sizeof(smart));
-	/* spare: the space that thin volumes still can take */
-	smart.available_spare_threshold = SPARE_THRESHOLD;
-	smart.available_spare = sum.space_low ? SPARE_THRESHOLD - 1 : 100;
-	smart.critical_warning = sum.space_low ? NVME_SMART_SPARE : 0;
-	smart_number(smart.data_units_read, div_round_up(sum.read_bytes, UNIT));
-	smart_number(smart.data_units_written, div_round_up(sum.write_bytes, UNIT));
-	smart_number(smart.host_read_commands, sum.reads);
-	smart_number(smart.host_write_commands, sum.writes);
-	smart_number(smart.media_errors, sum.errors);
-	smart_number(smart.error_log_entries, req->queue->ctrl->error_count);
-	log_emit(req, 0, &smart, sizeof(smart));
-}
-
 /* ---- firmware slots ---- */
 
 static void log_fw_emit(struct nvmf_req *req)
@@ -161,7 +109,7 @@ struct log_page {
 	unsigned kinds;
 	uint64_t len;                   /* 0: len_of */
 	uint64_t (*len_of)(const struct nvmf_req *req);
-	void (*emit)(struct nvmf_req *req);
+	void (*emit)(struct nvmf_req *req);     /* NULL: SMART, which takes longer */
 	int event;                      /* that reading it acknowledges; -1: none */
 };
 
@@ -172,8 +120,7 @@ static const struct log_page log_pages[] = {
 	  log_supported_emit, -1 },
 	{ NVME_LID_ERROR, LOG_IO, NVMF_ERROR_LOG_MAX * sizeof(struct nvme_log_error), NULL,
 	  log_error_emit, -1 },
-	{ NVME_LID_SMART, LOG_IO, sizeof(struct nvme_log_smart), NULL, log_smart_emit,
-	  NVMF_EVENT_SPARE },
+	{ NVME_LID_SMART, LOG_IO, sizeof(struct nvme_log_smart), NULL, NULL, NVMF_EVENT_SPARE },
 	{ NVME_LID_FW_SLOT, LOG_IO, sizeof(struct nvme_log_fw_slot), NULL, log_fw_emit, -1 },
 	{ NVME_LID_CHANGED_NS, LOG_IO, sizeof(struct nvme_log_changed_ns), NULL, log_changed_emit,
 	  NVMF_EVENT_NS_CHANGED },
@@ -224,11 +171,13 @@ uint16_t nvmf_log_parse(struct nvmf_req *req)
 		return NVME_SC_INVALID_FIELD;
 	if (offset > (page->len ? page->len : page->len_of(req)))
 		return NVME_SC_INVALID_FIELD;
-	/* pages are the controller's, not a namespace's */
-	if (nsid != 0 && nsid != (uint32_t)NVME_NSID_ALL)
-		return NVME_SC_INVALID_FIELD;
 	req->data_len = (uint32_t)numd * 4;
-	return 0;
+	if (!page->emit) {
+		req->exec = nvmf_smart_exec;
+		return nvmf_smart_parse(req);
+	}
+	/* the others are the controller's, not a namespace's */
+	return nsid != 0 && nsid != (uint32_t)NVME_NSID_ALL ? NVME_SC_INVALID_FIELD : 0;
 }
 
 void nvmf_log_exec(struct nvmf_req *req)

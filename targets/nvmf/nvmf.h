@@ -98,6 +98,10 @@ void nvmf_log_exec(struct nvmf_req *req);
 /* First byte that Get Log Page asks for. */
 uint64_t nvmf_log_offset(const struct nvmf_req *req);
 
+/* smart.c */
+uint16_t nvmf_smart_parse(struct nvmf_req *req);
+void nvmf_smart_exec(struct nvmf_req *req);
+
 /* nvm.c */
 extern const struct nvmf_cmd nvmf_nvm_cmds[256];
 

@@ -40,6 +40,16 @@ def test_linux_connects_and_disconnects_twenty_times(served, guest, nqn):
     wait_for("the last session's end", lambda: served.sessions() == 0, served.vm.process)
 
 
+def test_the_health_page_is_the_drives_own(served, guest, nqn):
+    device = sorted(guest.nvme_connect(served.port, nqn).items())[0][1]
+    for nsid in ("0xffffffff", "1"):
+        page = json.loads(guest.check(f"nvme smart-log {device} -n {nsid} -o json"))
+        # what QEMU's drive says
+        assert page["temperature"] == 323
+        assert page["avail_spare"] == 100
+    assert page["data_units_read"] > 0
+
+
 @pytest.mark.parametrize("digests,size", [("", "32M"), ("-g", "4M"), ("-G", "4M"), ("-g -G", "32M")],
                          ids=["plain", "header-digest", "data-digest", "both-digests"])
 def test_fio_verifies_mixed_sizes_and_depths(served, guest, nqn, digests, size):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/fake_bdev.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 
 #include "core/base/panic.h"
 #include "core/base/util.h"
+#include "core/task.h"
 #include "tests/unit/fake_tape.h"
 
 /* A completed write; a durable one only tells what older ones must not overwrite. */
@@ -336,6 +338,18 @@ static void fake_abort(struct bdev_chan *chan, struct io *victim)
 		fake_release_one(f, victim, IO_ERR_ABORTED);
 }
 
+static int fake_health(struct bdev *bdev, struct bdev_health *health)
+{
+	struct fake_bdev *f = fake_of(bdev);
+
+	f->healths++;
+	if (f->health_rc == -EOPNOTSUPP)
+		return f->health_rc;
+	task_sleep(1000);
+	*health = f->health;
+	return f->health_rc;
+}
+
 static int fake_poll(struct poller *p)
 {
 	struct fake_bdev *f = container_of(p, struct fake_bdev, poller);
@@ -384,6 +398,7 @@ static const struct bdev_ops fake_ops = {
 	.chan_close = fake_chan_close,
 	.submit = fake_submit,
 	.abort = fake_abort,
+	.health = fake_health,
 	.destroy = fake_destroy,
 	.remove = fake_ops_remove,
 };
@@ -397,6 +412,7 @@ struct fake_bdev *fake_create(const struct bdev *shape, enum fake_mode mode, uin
 	f->bdev.driver = "fake";
 	f->bdev.ops = &fake_ops;
 	f->mode = mode;
+	f->health_rc = -EOPNOTSUPP;
 	f->random = seed * 0x9e3779b97f4a7c15 | 1;
 	list_init(&f->held);
 	list_init(&f->journal);

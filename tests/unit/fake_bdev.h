@@ -43,6 +43,9 @@ struct fake_bdev {
 	unsigned rule_count;
 	unsigned ops[IO_OP_COUNT];      /* that were released */
 	bool obeys;                     /* what is held can be aborted */
+	struct bdev_health health;
+	int health_rc;                  /* begins as -EOPNOTSUPP; others take a millisecond */
+	unsigned healths;               /* that were asked for */
 	unsigned aborts;                /* that were asked for */
 	uint64_t random;
 	struct poller poller;
