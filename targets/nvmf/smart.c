@@ -17,6 +17,7 @@ enum { UNIT = 512 * 1000, SPARE_FULL = 100, SPARE_THRESHOLD = 10, TEMPERATURE_NO
 struct smart_sum {
 	uint64_t read_bytes, write_bytes, reads, writes, errors;
 	struct bdev_health health;
+	bool told;                      /* a drive has said how it is */
 	bool space_low;
 };
 
@@ -63,10 +64,12 @@ static void smart_add(struct smart_sum *sum, struct bdev *bdev, bool ask)
 	sum->space_low |= bdev->space_low;
 	if (!ask)
 		return;
-	if (bdev->ops->health && bdev->ops->health(bdev, &health) == 0)
+	if (bdev->ops->health && bdev->ops->health(bdev, &health) == 0) {
 		health_add(&sum->health, &health);
-	else
-		sum->errors += stats.cls[STAT_READ].errors + stats.cls[STAT_WRITE].errors;
+		sum->told = true;
+		return;
+	}
+	sum->errors += stats.cls[STAT_READ].errors + stats.cls[STAT_WRITE].errors;
 }
 
 static void smart_number(uint8_t field[16], uint64_t v)
@@ -88,6 +91,7 @@ static void smart_emit(struct nvmf_req *req, const struct smart_sum *sum)
 {
 	const struct nvmf_ctrl *ctrl = req->queue->ctrl;
 	const struct bdev_health *h = &sum->health;
+	uint8_t threshold = h->spare_threshold;
 	struct nvme_log_smart smart;
 
 	memset(&smart, 0, sizeof(smart));
@@ -95,8 +99,10 @@ static void smart_emit(struct nvmf_req *req, const struct smart_sum *sum)
 		(temperature_warns(ctrl, h->temperature_k) ? NVME_SMART_TEMPERATURE : 0);
 	smart.composite_temperature = le16_un_make(h->temperature_k);
 	/* spare is also the space that thin volumes still can take */
-	smart.available_spare_threshold = h->spare_threshold;
-	smart.available_spare = sum->space_low ? MIN(h->spare, h->spare_threshold - 1) : h->spare;
+	if (sum->space_low || !sum->told)
+		threshold = MAX(threshold, SPARE_THRESHOLD);
+	smart.available_spare_threshold = threshold;
+	smart.available_spare = sum->space_low ? MIN(h->spare, threshold - 1) : h->spare;
 	smart.percentage_used = h->used;
 	smart_number(smart.data_units_read, div_round_up(sum->read_bytes, UNIT));
 	smart_number(smart.data_units_written, div_round_up(sum->write_bytes, UNIT));
@@ -122,9 +128,7 @@ static uint16_t smart_run(struct nvmf_req *req)
 	struct nvmf_ctrl *ctrl = req->queue->ctrl;
 	uint32_t nsid = le32_get(req->sqe.nsid);
 	bool all = nsid == 0 || nsid == (uint32_t)NVME_NSID_ALL;
-	struct smart_sum sum = {
-		.health = { .spare = SPARE_FULL, .spare_threshold = SPARE_THRESHOLD },
-	};
+	struct smart_sum sum = { .health.spare = SPARE_FULL };
 
 	/* what happens from here on may not be in the page */
 	if (!(le32_get(req->sqe.cdw10) & NVME_LOG_RAE))

@@ -46,8 +46,8 @@ def test_the_health_page_is_the_drives_own(served, guest, nqn):
         page = json.loads(guest.check(f"nvme smart-log {device} -n {nsid} -o json"))
         # what QEMU's drive says
         assert page["temperature"] == 323
-        assert page["avail_spare"] == 100
-    assert page["data_units_read"] > 0
+        assert page["avail_spare"] >= page["spare_thresh"]
+    assert int(page["data_units_read"]) > 0
 
 
 @pytest.mark.parametrize("digests,size", [("", "32M"), ("-g", "4M"), ("-G", "4M"), ("-g -G", "32M")],

@@ -36,7 +36,8 @@ class Guest:
             "-smp", cpus, "-m", memory_mib, "-display", "none", "-nodefaults", "-no-user-config",
             "-no-reboot", "-kernel", image / "vmlinuz", "-initrd", image / "initramfs", "-append",
             "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
-            "rcupdate.rcu_expedited=1 tsc=reliable audit=0 selinux=0 apparmor=0",
+            "rcupdate.rcu_expedited=1 tsc=reliable no_timer_check audit=0 selinux=0 "
+            "apparmor=0",
             "-drive", f"file={image / 'root.img'},format=raw,if=none,id=root,readonly=on",
             "-device", "virtio-blk-pci,drive=root", "-netdev", net,
             "-device", "virtio-net-pci,netdev=net0,romfile=",
