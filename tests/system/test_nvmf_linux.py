@@ -75,6 +75,8 @@ WALK = [
     ("fw-log", r"afi|Firmware Log"),
     ("changed-ns-list-log", r"."),
     ("effects-log -c 0", r"ACS|Admin"),
+    ("resv-notif-log", r"[Rr]eservation|[Ll]og"),
+    ("get-feature -f 0x82 -n 1", r"0x"), ("get-feature -f 0x83 -n 1", r"0x"),
     ("ana-log", r"ngrps\s*:\s*2", r"non-optimized"),
     ("get-feature -f 1", r"0x"), ("get-feature -f 2", r"0x"),
     ("get-feature -f 4", r"0x0*ffff"), ("get-feature -f 5", r"0x"),
