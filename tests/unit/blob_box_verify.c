@@ -163,6 +163,8 @@ bool box_may_be(struct blob_box *box, const struct box_state *state,
 void box_adopt(struct blob_box *box, const struct box_state *state)
 {
 	box->now = *state;
+	/* beyond those that its volumes have */
+	box->names = 1000;
 	for (unsigned i = 0; i < BOX_VOLUMES; i++) {
 		struct box_volume *v = &box->now.volume[i];
 		unsigned blocks = v->used ? v->clusters * BOX_CLUSTER_BLOCKS : 0;
