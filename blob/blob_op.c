@@ -156,6 +156,17 @@ int xattr_put_id(struct blob *b, const char *name, uint64_t id)
 
 /* ---- create ---- */
 
+/*
+ * On a disk that tears pages: what the root's page held before may be cleared only in part. Until
+ * it is a root nothing may lie there that looks like a damaged one beside the new extent pages.
+ */
+static int root_clear(struct store *s, uint32_t page)
+{
+	int rc = s->tears ? page_zero(s, page) : 0;
+
+	return rc < 0 || !s->tears ? rc : store_flush(s);
+}
+
 int blob_new(struct store *s, uint64_t clusters, const struct blob_xattr *xattrs, unsigned count,
 	     struct blob **out)
 {
@@ -180,6 +191,8 @@ int blob_new(struct store *s, uint64_t clusters, const struct blob_xattr *xattrs
 		b->map = map;
 		rc = xattrs_put(b, xattrs, count);
 	}
+	if (rc == 0)
+		rc = root_clear(s, page);
 	if (rc < 0)
 		blob_undo(b);
 	else

@@ -49,17 +49,20 @@ static struct lane_io *child_get(struct lane *lane)
 	return container_of(link, struct lane_io, io.link);
 }
 
-static void part_end(struct io *io)
+/* DONE: in done of an io of the lane, and the last thing there. */
+static inline void part_end(struct io *io, bool done)
 {
 	struct part *p = part_of(io);
 
-	if (p->gives_back && p->status == IO_OK) {
+	if (unlikely(p->gives_back) && p->status == IO_OK) {
 		p->gives_back = false;
 		p->state = PART_ASKS;
 		volume_ask(io);
-		return;
+	} else if (done) {
+		io_complete_now(io, p->status);
+	} else {
+		io_complete(io, p->status);
 	}
-	io_complete(io, p->status);
 }
 
 static void child_done(struct io *done)
@@ -78,12 +81,13 @@ static void child_done(struct io *done)
 	list_push_front(&lane->free, &done->link);
 	if (unlikely(done->status != IO_OK) && p->status == IO_OK)
 		p->status = (uint8_t)done->status;
-	if (--p->pending == 0 && p->state == PART_RUNS)
-		part_end(io);
 	if (unlikely(!list_empty(&lane->starved))) {
-		io = list_pop_entry(&lane->starved, struct io, link);
-		part_run(io->chan->priv, io);
+		struct io *first = list_pop_entry(&lane->starved, struct io, link);
+
+		part_run(first->chan->priv, first);
 	}
+	if (--p->pending == 0 && p->state == PART_RUNS)
+		part_end(io, true);
 }
 
 static inline void child_send(struct volume_chan *vc, struct lane_io *child, struct io *io,
@@ -290,7 +294,7 @@ static void part_run(struct volume_chan *vc, struct io *io)
 		if (part_next(vc, io) == PART_WAIT)
 			return;
 	if (p->pending == 0)
-		part_end(io);
+		part_end(io, false);
 }
 
 void volume_io_answered(struct msg *msg)

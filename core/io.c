@@ -19,6 +19,7 @@
 
 struct completion_list {
 	struct list *first, *last;
+	uint64_t now_ticks;             /* of the drain that is under way */
 };
 
 static __thread struct completion_list completions;
@@ -133,6 +134,23 @@ void io_complete(struct io *io, enum io_status status)
 	list->last = &io->link;
 }
 
+/* To the owner. */
+static inline void give_back(struct io *io, uint64_t now_ticks)
+{
+	list_init(&io->link);
+	io->stage = IO_AT_OWNER;
+	if (io->counted)
+		bdev_account(io, now_ticks);
+	io->done(io);
+}
+
+void io_complete_now(struct io *io, enum io_status status)
+{
+	ASSERT_MSG(io->stage != IO_COMPLETING, "io %p: completed twice", (void *)io);
+	io->status = status;
+	give_back(io, completions.now_ticks);
+}
+
 bool io_completions_pending(void)
 {
 	return completions.first != NULL;
@@ -147,16 +165,12 @@ unsigned io_run_completions(void)
 	if (!link)
 		return 0;
 	completions.first = NULL;
-	now = clock_ticks();
+	now = completions.now_ticks = clock_ticks();
 	do {
 		struct io *io = list_entry(link, struct io, link);
 
 		link = link->next;
-		list_init(&io->link);
-		io->stage = IO_AT_OWNER;
-		if (io->counted)
-			bdev_account(io, now);
-		io->done(io);
+		give_back(io, now);
 		count++;
 	} while (link);
 	return count;

@@ -112,6 +112,13 @@ enum io_status io_status_from_errno(int rc, enum io_op op);
 void io_complete(struct io *io, enum io_status status);
 
 /*
+ * For drivers of bdevs above others, in done of an io of their own and as the last thing there: as
+ * io_complete(), but IO is given back at once. Nobody can be re-entered: that done, too, was called
+ * by the reactor.
+ */
+void io_complete_now(struct io *io, enum io_status status);
+
+/*
  * For reactor.c: calls done of what this reactor's completion list holds, at most what it held on
  * entry; returns how many. An io completed meanwhile is for the next call.
  */
