@@ -49,6 +49,9 @@ const struct module modules[] = {
 #ifdef CONFIG_DRIVER_REMOTE
 	{ "remote", remote_init, remote_fini, remote_cmds, remote_config },
 #endif
+#if defined(CONFIG_DRIVER_REMOTE) && defined(CONFIG_RDMA)
+	{ "remote-rdma", remote_rdma_init },
+#endif
 #ifdef CONFIG_BLOBSTORE
 	{ "blob", blob_init, blob_fini, blob_cmds, blob_config },
 #endif

@@ -15,13 +15,22 @@ enum {
 	DISK_SUFFIX = 12,               /* of a disk's name: n4294967295 */
 };
 
-static const struct remote_transport *const transports[] = { &remote_tcp, &remote_rdma };
+static const struct remote_transport *transports[] = { &remote_tcp, NULL };
 const char *const remote_transport_names[] = { "tcp", "rdma", NULL };
 static const char *const policies[] = { "round-robin", "queue-depth", NULL };
 
-const struct remote_transport *remote_transport_given(struct cmd_ctx *ctx)
+void remote_rdma_offer(const struct remote_transport *rdma)
 {
-	return transports[cmd_u64(ctx, "transport", 0)];
+	transports[1] = rdma;
+}
+
+int remote_transport_given(struct cmd_ctx *ctx, const struct remote_transport **transport)
+{
+	uint64_t index = cmd_u64(ctx, "transport", 0);
+
+	*transport = transports[index];
+	return *transport ? 0 : cmd_fail(ctx, -EPROTONOSUPPORT, "transport %s: is not built into "
+					 "this firmware", remote_transport_names[index]);
 }
 
 /* ---- attach, detach ---- */
@@ -32,7 +41,6 @@ static int attach(struct cmd_ctx *ctx)
 	const char *hostnqn = cmd_str(ctx, "hostnqn");
 	struct remote_options opt = {
 		.addr = *cmd_addr(ctx, "address"),
-		.transport = remote_transport_given(ctx),
 		.hostnqn_given = hostnqn,
 		.hdgst = cmd_u64(ctx, "hdgst", 0),
 		.ddgst = cmd_u64(ctx, "ddgst", 0),
@@ -44,8 +52,10 @@ static int attach(struct cmd_ctx *ctx)
 		.policy = cmd_u64(ctx, "policy", REMOTE_ROUND_ROBIN),
 	};
 	char why[REMOTE_WHY_BYTES];
-	int rc;
+	int rc = remote_transport_given(ctx, &opt.transport);
 
+	if (rc < 0)
+		return rc;
 	if (strlen(name) >= REMOTE_NAME_BYTES || strpbrk(name, "/:"))
 		return cmd_fail(ctx, -EINVAL, "remote %s: no such name for a controller; use at "
 				"most %d letters, digits, - _ .", name, REMOTE_NAME_BYTES - 1);

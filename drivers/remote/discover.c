@@ -125,13 +125,14 @@ int remote_cmd_discover(struct cmd_ctx *ctx)
 	struct remote_options opt = {
 		.name = "discover",
 		.addr = *cmd_addr(ctx, "address"),
-		.transport = remote_transport_given(ctx),
 	};
 	const char *hostnqn = cmd_str(ctx, "hostnqn");
 	char addr[ADDR_TEXT_BYTES];
 	struct remote_ctrl *c;
-	int rc;
+	int rc = remote_transport_given(ctx, &opt.transport);
 
+	if (rc < 0)
+		return rc;
 	opt.addr.port = cmd_u64(ctx, "port", NVMF_PORT);
 	addr_format_port(&opt.addr, addr);
 	snprintf(opt.nqn, sizeof(opt.nqn), "%s", NVMF_DISCOVERY_NQN);

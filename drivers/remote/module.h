@@ -7,6 +7,8 @@
 
 int remote_init(void);
 void remote_fini(void);
+/* Offers RDMA, where it is built in. */
+int remote_rdma_init(void);
 void remote_config(struct config_out *out);
 extern const struct cmd remote_cmds[];
 

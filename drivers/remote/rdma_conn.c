@@ -19,6 +19,7 @@
 #include "core/base/log.h"
 #include "core/base/util.h"
 #include "core/spec/nvme_rdma.h"
+#include "drivers/remote/module.h"
 #include "drivers/remote/rdma.h"
 #include "drivers/remote/remote.h"
 
@@ -327,3 +328,9 @@ const struct remote_transport remote_rdma = {
 	.room = remote_rdma_room,
 	.post = remote_rdma_post,
 };
+
+int remote_rdma_init(void)
+{
+	remote_rdma_offer(&remote_rdma);
+	return 0;
+}

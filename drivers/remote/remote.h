@@ -467,8 +467,10 @@ int remote_scan_ana(struct remote_ctrl *c);
 /* ---- cmd.c ---- */
 
 extern const char *const remote_transport_names[];
-/* The argument transport; TCP when it is left out. */
-const struct remote_transport *remote_transport_given(struct cmd_ctx *ctx);
+/* The argument transport; TCP when it is left out. 0, or what cmd_fail returned. */
+int remote_transport_given(struct cmd_ctx *ctx, const struct remote_transport **transport);
+/* RDMA is there: its module's. */
+void remote_rdma_offer(const struct remote_transport *rdma);
 
 /* ---- discover.c ---- */
 

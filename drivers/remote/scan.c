@@ -197,21 +197,34 @@ static void ana_decode(struct remote_ctrl *c, const uint8_t *page, size_t len)
 	}
 }
 
+/* How long the page is, as far as its first HAVE bytes tell. */
+static size_t ana_len(const uint8_t *page, size_t have)
+{
+	struct nvme_log_ana head;
+	struct nvme_log_ana_group group;
+	size_t at = sizeof(head);
+
+	memcpy(&head, page, sizeof(head));
+	for (unsigned i = 0; i < le16_get(head.ngrps); i++) {
+		if (at + sizeof(group) > have)
+			return at + sizeof(group);
+		memcpy(&group, page + at, sizeof(group));
+		at += sizeof(group) + (size_t)le32_get(group.nnsids) * sizeof(le32);
+	}
+	return at;
+}
+
 int remote_scan_ana(struct remote_ctrl *c)
 {
 	uint8_t *page = calloc(1, ANA_LOG_BYTES);
-	size_t len = ANA_CHUNK_BYTES, want;
-	struct nvme_log_ana head;
+	size_t len = ANA_CHUNK_BYTES;
 	int rc;
 
 	if (!page)
 		return -ENOMEM;
 	rc = remote_log(c, NVME_LID_ANA, 0, page, ANA_CHUNK_BYTES);
-	memcpy(&head, page, sizeof(head));
-	/* each group, and each namespace at most once */
-	want = sizeof(head) + le16_get(head.ngrps) * sizeof(struct nvme_log_ana_group) +
-	       (size_t)MIN(c->info.nn, (uint32_t)NVME_NS_LIST_MAX) * sizeof(le32);
-	while (rc == 0 && len < MIN(want, (size_t)ANA_LOG_BYTES)) {
+	/* reading beyond the end of a page is an error */
+	while (rc == 0 && len < MIN(ana_len(page, len), (size_t)ANA_LOG_BYTES)) {
 		rc = remote_log(c, NVME_LID_ANA, len, page + len, ANA_CHUNK_BYTES);
 		len += ANA_CHUNK_BYTES;
 	}
