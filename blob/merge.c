@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Delete of a snapshot that has one clone. The clone gets the clusters that it has none of its own
- * for; an extent of which it has nothing at all is taken over with its page. Commits, and what a
- * load makes of a crash after each:
+ * Delete of a snapshot that has one clone. Where the snapshot ends before the clone, and what is
+ * below the snapshot does not, the clone first gets zeroed clusters of its own. The clone gets the
+ * clusters that it has none of its own for; an extent of which it has nothing at all is taken over
+ * with its page. Commits, and what a load makes of a crash after each:
  *
  *   1. the snapshot, with SNAPRM = clone       clone's parent is the snapshot: it is kept
  *   2. the clone, merged                       it has another parent: the snapshot is deleted,
@@ -223,6 +224,8 @@ int blob_merge(struct blob *b)
 	m.clone->open_count++;
 	task_lock(&m.clone->lock);
 	if (m.clone->parent == b && !m.clone->damage)
+		rc = blob_fill_hidden(m.clone);
+	if (rc == 0)
 		rc = merge_run(&m);
 	task_unlock(&m.clone->lock);
 	m.clone->open_count--;

@@ -43,6 +43,11 @@ int blob_remove(struct blob *b);
  * while it is THIN), and its map as it is in memory: on disk and for readers. Locked.
  */
 int blob_parent_change(struct blob *b, struct blob *parent, bool thin);
+/*
+ * inflate.c: before B loses its parent for what is below that: zeroed clusters where zeroes are
+ * read only since the parent ends there. Locked. -ENOSPC.
+ */
+int blob_fill_hidden(struct blob *b);
 /* merge.c: as blob_remove, when it has one clone, which gets its clusters. */
 int blob_merge(struct blob *b);
 
