@@ -2,12 +2,13 @@
 """The appliance loses power under load: every change of its drives was logged, and whatever the loss could have left of
 them is a store, with all that was acknowledged in it."""
 import threading
+from collections import deque
 
 import pytest
 
 import nvme_tcp
 from appliance import Appliance
-from blobstore import Store, open_image
+from blobstore import NotAStore, Store, open_image
 from conftest import artefact
 from hosted import Karst
 from logwrites import LoggedDrive, crashes
@@ -17,7 +18,7 @@ MIB = 1 << 20
 BLOCK = 4096
 BLOCKS = 1024                       # of the volume that is written
 ROUNDS = 400
-SIZE = 64 * MIB
+SIZE = 32 * MIB
 
 
 def block(generation, nth):
@@ -35,7 +36,7 @@ def ranges(generation):
 
 
 class Load:
-    """Writes generation after generation to one volume, flushes, and then notes the generation, by FUA, in another."""
+    """Writes generation after generation to one volume, flushes, and then notes the generation in another."""
 
     def __init__(self, port, data, note):
         self.port, self.data, self.note = port, data, note
@@ -60,7 +61,8 @@ class Load:
             data = b"".join(block(generation, nth + i) for i in range(count))
             host.write(self.data, nth * 8, data)
         host.flush(self.data)
-        host.write(self.note, 0, block(generation, 0), fua=True)
+        host.write(self.note, 0, block(generation, 0))          # QEMU's drive takes FUA and makes nothing of it
+        host.flush(self.note)
         with self.moved:
             self.generation = generation
             self.moved.notify_all()
@@ -88,8 +90,11 @@ class Deeds:
 
 
 def judge(image, deeds, name):
-    """The reader's verdict on a disk; the generation that is noted on it."""
-    store = Store(image)
+    """The reader's verdict on a disk; the generation that is noted on it, -1: there is no store on it."""
+    try:
+        store = Store(image)
+    except NotAStore:
+        return -1
     assert store.problems == [], (name, store.problems)
     if "note" not in store.volumes or "data" not in store.volumes:
         return 0
@@ -102,9 +107,7 @@ def judge(image, deeds, name):
     data = store.volumes["data"].read(0, BLOCKS * BLOCK)
     for nth in range(BLOCKS):
         found = data[nth * BLOCK:(nth + 1) * BLOCK]
-        head = int.from_bytes(found[:8], "little")
-        if head == 0 and nth not in must:
-            assert not any(found), (name, nth)
+        if found == (block(must[nth], nth) if nth in must else bytes(BLOCK)):
             continue
         # the write under way may be torn between the drive's blocks
         for at in range(0, BLOCK, 512):
@@ -150,15 +153,13 @@ def run_load(machine, store, first_nsid):
     return load, deeds
 
 
-@pytest.fixture(scope="module", params=["volatile", "durable"])
-def lost(request, images, tmp_path_factory):
-    """(drive, what was told) of an appliance that has lost power in the middle of its load."""
-    folder = tmp_path_factory.mktemp(request.param)
-    drive = LoggedDrive(folder, "logged", SIZE, volatile=request.param == "volatile")
+def lose(images, folder, volatile):
+    """(drive, what was told, generation, folder) of an appliance that loses power in the middle of its load."""
+    drive = LoggedDrive(folder, "logged", SIZE, volatile=volatile)
     with Appliance(images, folder, drives=[], extra=drive.arguments()) as machine:
         disk = machine.ctl("disk list | match logged")[0]["name"]
-        assert machine.ctl(f"disk show {disk}")[0]["volatile_cache"] == drive.volatile
-        machine.ctl(f"store create a disk={disk} cluster=256K")
+        machine.ctl("namespace remove nqn.2026-01.io.karst:qemu 1")      # the built-in script serves the drive itself
+        machine.ctl(f"store create a disk={disk} cluster=64K")
         machine.ctl(f"subsystem create {NQN} allow-any")
         machine.ctl(f"listener add {NQN} transport=tcp address=0.0.0.0 port=4420")
         load, deeds = run_load(machine, "a", 1)
@@ -168,21 +169,34 @@ def lost(request, images, tmp_path_factory):
     return drive, deeds, load.generation, folder
 
 
-@pytest.mark.deadline(900)
-def test_whatever_is_left_is_a_store_with_all_that_was_acknowledged(lost, figure):
-    drive, deeds, generation, _ = lost
-    notes = [judge(image, deeds, name) for name, image in crashes(drive, 100, 1)]
+@pytest.fixture(scope="module")
+def lost(images, tmp_path_factory):
+    """Its drive had a volatile cache."""
+    return lose(images, tmp_path_factory.mktemp("volatile"), True)
+
+
+@pytest.fixture(scope="module")
+def lost_durable(images, tmp_path_factory):
+    """Each write to its drive was durable when it was done: QEMU flushes after it."""
+    return lose(images, tmp_path_factory.mktemp("durable"), False)
+
+
+@pytest.mark.parametrize("which,most", [("lost", 60), ("lost_durable", 30)])
+def test_whatever_is_left_is_a_store_with_all_that_was_acknowledged(request, figure, which, most):
+    drive, deeds, generation, _ = request.getfixturevalue(which)
+    notes = [judge(image, deeds, name) for name, image in crashes(drive, most, 1)]
     figure(f"{'volatile' if drive.volatile else 'durable'} drive: {len(notes)} disks that a loss of power could have "
            f"left, {max(notes)} of {generation} generations in the last")
-    assert len(notes) > 50 and max(notes) > 10
+    assert len(notes) > most // 2 and max(notes) > 10
+    assert -1 not in notes[next(nth for nth, note in enumerate(notes) if note > 0):], "the store is gone again"
     assert judge(open_image(drive.image), deeds, "the drive itself") >= generation
 
 
 def test_karst_loads_what_is_left(lost, out, tmp_path):
     """A few of them, through Karst: it recovers, finds nothing wrong, and reads what the reader reads."""
     drive, deeds, _, _ = lost
-    images = list(crashes(drive, 4, 2))
-    for nth, (name, image) in enumerate(images[-9:]):
+    images = deque(((name, bytes(image)) for name, image in crashes(drive, 4, 2)), maxlen=5)
+    for nth, (name, image) in enumerate(images):
         path = tmp_path / f"{nth}.img"
         path.write_bytes(image)
         script = f"disk create file d path={path}\nstore load disk=d\n"

@@ -65,8 +65,8 @@ def put_whole(image, entry):
 
 
 def crashes(drive, most, seed):
-    """(name, image) of disks that a loss of power could have left: at flushes chosen evenly, exactly what was flushed,
-    and with some of what came after it, by the write and by the sector."""
+    """(name, image) of disks that a loss of power could have left, each good until the next: at flushes chosen evenly,
+    exactly what was flushed, and with some of what came after it, by the write and by the sector."""
     entries, chance = drive.entries(), random.Random(seed)
     flushes = [nth for nth, entry in enumerate(entries) if entry.flags & FLUSH]
     chosen = set(flushes[::max(1, len(flushes) // most)]) | set(flushes[-3:])
@@ -75,7 +75,7 @@ def crashes(drive, most, seed):
         put_whole(image, entry)
         if nth not in chosen:
             continue
-        yield f"{drive.name} flush {nth}", bytes(image)
+        yield f"{drive.name} flush {nth}", image
         later = []
         for following in entries[nth + 1:]:
             if following.flags & FLUSH:
@@ -88,5 +88,5 @@ def crashes(drive, most, seed):
             if chance.random() < 0.5:
                 put_whole(some, following)
             put(torn, following, lambda: chance.random() < 0.5)
-        yield f"{drive.name} flush {nth} and some", bytes(some)
-        yield f"{drive.name} flush {nth} and torn", bytes(torn)
+        yield f"{drive.name} flush {nth} and some", some
+        yield f"{drive.name} flush {nth} and torn", torn
