@@ -112,6 +112,7 @@ const struct cmd blob_cmds[] = {
 	{ "store", "rename", "Give a store another name", store_rename_args, store_cmd_rename },
 	{ "store", "check", "Compare all of a store's metadata; mend it", store_check_args,
 	  store_cmd_check },
+	{ "store", "grow", "Take in what its disk has grown by", store_args, store_cmd_grow },
 	{ "store", "delete", "End a store with all its volumes", store_args, store_cmd_delete,
 	  CMD_DESTRUCTIVE },
 	{ "volume", "create", "Make a volume", volume_create_args, volume_cmd_create },

@@ -33,6 +33,7 @@ int store_cmd_show(struct cmd_ctx *ctx);
 int store_cmd_set(struct cmd_ctx *ctx);
 int store_cmd_rename(struct cmd_ctx *ctx);
 int store_cmd_check(struct cmd_ctx *ctx);
+int store_cmd_grow(struct cmd_ctx *ctx);
 int store_cmd_delete(struct cmd_ctx *ctx);
 
 /* ---- cmd_volume.c ---- */

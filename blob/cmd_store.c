@@ -282,6 +282,25 @@ int store_cmd_check(struct cmd_ctx *ctx)
 	return 0;
 }
 
+int store_cmd_grow(struct cmd_ctx *ctx)
+{
+	int rc = 0;
+	struct store *s = store_cmd_find(ctx, cmd_str(ctx, "NAME"), &rc);
+	struct why why = { "" };
+	uint64_t added;
+
+	if (!s)
+		return rc;
+	rc = store_grow(s, &added, &why);
+	if (rc)
+		return store_cmd_refused(ctx, rc, &why);
+	cmd_row(ctx);
+	cmd_col(ctx, "store", "%s", s->name);
+	cmd_col_size(ctx, "added", added * s->super.cluster_bytes);
+	cmd_col_size(ctx, "size", s->clusters.count * s->super.cluster_bytes);
+	return 0;
+}
+
 int store_cmd_delete(struct cmd_ctx *ctx)
 {
 	int rc = 0;

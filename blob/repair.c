@@ -399,12 +399,11 @@ void repair_space(struct check *check, const struct check *again)
 			page_zero(s, (uint32_t)f->first);
 	space_take(&s->clusters, &again->shadow->clusters);
 	space_take(&s->pages, &again->shadow->pages);
-	list_for_each(f, &check->report->findings, link) {
-		if (f->mended || f->blob != BLOB_ID_NONE)
-			continue;
+	list_for_each(f, &check->report->findings, link)
 		f->mended = true;
-		check->report->mended++;
-	}
+	check->report->mended = 0;
+	for (unsigned k = 0; k < FIND_KINDS; k++)
+		check->report->mended += check->report->counts[k];
 	if (store_dirty(s) < 0)
 		log_warn("store %s: its masks stay as they are", s->name);
 }

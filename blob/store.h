@@ -245,7 +245,7 @@ static inline void store_wrote(struct store *s)
 
 /* clean=0, durable; does nothing when it is. Called by the writers below. */
 int store_dirty(struct store *s);
-/* Superblock as in s->super. Flushes before and after; all or nothing. */
+/* Superblock as in s->super, changed after store_dirty(). Flushes; all or nothing. */
 int super_write(struct store *s);
 
 /* Fills in the checksum and writes a page that nothing on disk refers to yet; not flushed. */

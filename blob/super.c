@@ -12,7 +12,12 @@
 #include "core/base/crc32c.h"
 #include "core/base/util.h"
 
-enum { IO_UNIT_DEFAULT = 4096, CLUSTER_BYTES_MIN = 64 * 1024, CLUSTER_BYTES_MAX = 1 << 30 };
+enum {
+	IO_UNIT_DEFAULT = 4096,
+	CLUSTER_BYTES_MIN = 64 * 1024,
+	CLUSTER_BYTES_MAX = 1 << 30,
+	GROW_TIMES = 4,                 /* a new store's cluster mask can grow that much */
+};
 
 struct area {
 	const char *name;
@@ -199,12 +204,13 @@ int super_layout(uint64_t disk_bytes, uint32_t cluster_bytes, uint32_t block_byt
 		 struct super *out)
 {
 	uint64_t clusters = cluster_bytes ? disk_bytes / cluster_bytes : 0;
-	uint64_t mask = mask_pages(clusters), end = 1 + 3 * mask + clusters;
+	uint64_t mask = mask_pages(clusters), room = mask_pages(clusters * GROW_TIMES);
+	uint64_t end = 1 + 2 * mask + room + clusters;
 
 	if (cluster_bytes < CLUSTER_BYTES_MIN || cluster_bytes > CLUSTER_BYTES_MAX ||
 	    !IS_POWER_OF_2(cluster_bytes))
 		return -EINVAL;
-	if (clusters > UINT32_MAX - 4 * mask ||
+	if (clusters > UINT32_MAX - 3 * mask - room ||
 	    div_round_up(end * MD_PAGE_BYTES, cluster_bytes) >= clusters)
 		return -ENOSPC;
 	*out = (struct super){
@@ -215,9 +221,9 @@ int super_layout(uint64_t disk_bytes, uint32_t cluster_bytes, uint32_t block_byt
 		.page_mask_len = (uint32_t)mask,
 		.cluster_mask_start = (uint32_t)(1 + mask),
 		.cluster_mask_len = (uint32_t)mask,
-		.blobid_mask_start = (uint32_t)(1 + 2 * mask),
+		.blobid_mask_start = (uint32_t)(1 + mask + room),
 		.blobid_mask_len = (uint32_t)mask,
-		.md_start = (uint32_t)(1 + 3 * mask),
+		.md_start = (uint32_t)(1 + 2 * mask + room),
 		.md_len = (uint32_t)clusters,
 		.type = BS_TYPE_LVOL,
 		.size_bytes = disk_bytes,

@@ -165,10 +165,9 @@ int store_dirty(struct store *s)
 
 int super_write(struct store *s)
 {
-	int rc = store_dirty(s);
+	int rc;
 
-	if (rc < 0)
-		return rc;
+	ASSERT(s->dirty);
 	task_lock(&s->write_lock);
 	super_encode(&s->super, s->super_page);
 	rc = store_flush(s);

@@ -167,6 +167,30 @@ static void test_changes_and_unloads_survive_a_crash_at_any_write(void *arg)
 	change_crashes(512);
 }
 
+static void test_a_growth_is_there_or_not_after_a_crash(void *arg)
+{
+	struct promise promise = { 0 };
+	struct cases cases;
+	uint64_t added;
+
+	create(&cases, 512);
+	tape_free(&cases.tape);
+	bdev_resize(&cases.box.disk->bdev, BYTES / 512 / 2);
+	assert_int_equal(store_create("box", "d0", &(struct store_opts){ BOX_CLUSTER_BYTES, true },
+				      &cases.box.store, NULL), 0);
+	store_box_blob(&cases.box, "a", 20, 1, false);
+	store_box_reload(&cases.box);
+	promise.digest = store_box_digest(cases.box.store);
+	bdev_resize(&cases.box.disk->bdev, BYTES / 512);
+	tape_start(&cases.tape, cases.box.disk);
+	assert_int_equal(store_grow(cases.box.store, &added, NULL), 0);
+	assert_int_equal(added, BYTES / BOX_CLUSTER_BYTES / 2);
+	tape_stop(&cases.tape);
+	store_box_forget(&cases.box);
+	crashes(&cases, &promise);
+	cases_end(&cases);
+}
+
 static void test_a_crash_while_it_is_deleted_leaves_it_or_nothing(void *arg)
 {
 	struct promise promise = { .may_be_none = true };
@@ -189,6 +213,7 @@ int main(void)
 		bench_task(test_a_crash_while_it_is_made_leaves_no_store_or_an_empty_one),
 		bench_task(test_a_store_made_over_another_is_never_a_mixture),
 		bench_task(test_changes_and_unloads_survive_a_crash_at_any_write),
+		bench_task(test_a_growth_is_there_or_not_after_a_crash),
 		bench_task(test_a_crash_while_it_is_deleted_leaves_it_or_nothing),
 	};
 

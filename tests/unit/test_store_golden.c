@@ -73,6 +73,7 @@ static void test_the_published_superblock_is_read_as_it_was_meant(void *arg)
 	assert_int_equal(super_decode(&raw, 0x1749a956000, &super, &why), -ENOENT);
 }
 
+/* But for a gap behind the cluster mask, so that the store can grow to four times its size. */
 static void test_a_new_store_has_the_layout_of_the_published_one(void *arg)
 {
 	struct super super;
@@ -81,8 +82,10 @@ static void test_a_new_store_has_the_layout_of_the_published_one(void *arg)
 	assert_int_equal(super.page_mask_start, 1);
 	assert_int_equal(super.page_mask_len, 12);
 	assert_int_equal(super.cluster_mask_start, 13);
-	assert_int_equal(super.blobid_mask_start, 25);
-	assert_int_equal(super.md_start, 37);
+	assert_int_equal(super.cluster_mask_len, 12);
+	assert_int_equal(super.blobid_mask_start, 13 + 47);
+	assert_int_equal(super.blobid_mask_len, 12);
+	assert_int_equal(super.md_start, 60 + 12);
 	assert_int_equal(super.md_len, 0x5d26a);
 }
 

@@ -181,6 +181,38 @@ static void test_one_damaged_blob_leaves_the_others_alone(void *arg)
 	store_box_close(&box);
 }
 
+static void test_a_store_grows_with_its_disk_while_it_is_used(void *arg)
+{
+	struct store_opts opts = { .cluster_bytes = BOX_CLUSTER_BYTES };
+	struct store_box box;
+	uint64_t added;
+
+	store_box_disk(&box, "d0", 512ULL * MIB, 4096);
+	bdev_resize(&box.disk->bdev, 64 * MIB / 4096);
+	assert_int_equal(store_create("box", "d0", &opts, &box.store, &box.why), 0);
+	store_box_blob(&box, "a", 900, 1, false);
+	assert_int_equal(store_grow(box.store, &added, &box.why), 0);
+	assert_int_equal(added, 0);
+	bdev_resize(&box.disk->bdev, 128 * MIB / 4096);
+	assert_int_equal(store_grow(box.store, &added, &box.why), 0);
+	assert_int_equal(added, 1024);
+	store_box_blob(&box, "b", 1000, 1, false);
+	store_box_sound(&box);
+	store_box_crash(&box);
+	assert_int_equal(box.store->clusters.count, 2048);
+	assert_non_null(store_box_find(&box, "b"));
+	store_box_sound(&box);
+	store_box_reload(&box);
+	store_box_sound(&box);
+	/* As far as its mask goes, and then no further. */
+	bdev_resize(&box.disk->bdev, 512 * MIB / 4096);
+	assert_int_equal(store_grow(box.store, &added, &box.why), 0);
+	assert_true(added > 0);
+	store_box_reload(&box);
+	store_box_sound(&box);
+	store_box_close(&box);
+}
+
 static void remove_task(void *arg)
 {
 	bdev_unregister(arg);
@@ -233,6 +265,7 @@ int main(void)
 		bench_task(test_a_load_after_a_crash_reads_what_was_announced),
 		bench_task(test_a_disk_with_data_is_refused_without_force),
 		bench_task(test_one_damaged_blob_leaves_the_others_alone),
+		bench_task(test_a_store_grows_with_its_disk_while_it_is_used),
 		bench_task(test_a_disk_that_goes_takes_its_store_along),
 		bench_task(test_a_failed_write_makes_the_store_read_only),
 	};
