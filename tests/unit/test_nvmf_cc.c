@@ -246,6 +246,7 @@ static void test_host_identifier_of_zero(void **state)
 {
 	struct nvmf_connect_data data = tbox_connect_data(TBOX_NQN, NVMF_CNTLID_DYNAMIC);
 	struct nvme_sqe sqe = tbox_connect_sqe(0, 31, 0);
+	static const uint8_t keys[16];
 	struct tbox_end end[2];
 
 	memset(data.hostid, 0, sizeof(data.hostid));
@@ -258,6 +259,17 @@ static void test_host_identifier_of_zero(void **state)
 	end[1] = tbox_run(&io, &sqe, &data, sizeof(data), true, NULL, 0);
 	assert_int_equal(end[1].status, 0);
 	assert_int_not_equal(end[0].dw0, end[1].dw0);
+	tbox_hangup(&io);
+	/* nor can it reserve anything */
+	tbox_enable(&admin);
+	data.cntlid = le16_make((uint16_t)end[0].dw0);
+	sqe = tbox_connect_sqe(1, 31, 0);
+	tbox_dial(&io);
+	tbox_ic(&io, false, false);
+	assert_int_equal(tbox_run(&io, &sqe, &data, sizeof(data), true, NULL, 0).status, 0);
+	sqe = tbox_sqe(NVME_NVM_RESV_REGISTER, 1, 0, 0);
+	assert_int_equal(tbox_run(&io, &sqe, keys, sizeof(keys), true, NULL, 0).status,
+			 NVME_SC_SEQUENCE_ERROR | DNR);
 	tbox_hangup(&io);
 	tbox_hangup(&admin);
 }
