@@ -193,7 +193,9 @@ static void scsi_config(const struct vh_device *vhost, struct config_out *out)
 
 			if (!lu)
 				continue;
-			snprintf(lun, sizeof(lun), l ? " lun=%u" : "", l);
+			lun[0] = '\0';
+			if (l)
+				snprintf(lun, sizeof(lun), " lun=%u", l);
 			config_line(out, "vhost target add %s %u disk=%s%s", name, t,
 				    cmd_quote(lu->bdev->name, disk, sizeof(disk)), lun);
 		}
