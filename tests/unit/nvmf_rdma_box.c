@@ -94,7 +94,8 @@ static void conn_routed(struct qpbox_conn *c)
 	};
 
 	c->domain = rnic_domain_get(c->rnic->device, RNIC_REMOTE);
-	c->cq = rnic_cq_create(c->rnic->device, QPBOX_SENDS + QPBOX_RECVS);
+	c->cq = rnic_cq_create(c->rnic->device,
+			       MIN(QPBOX_SENDS + QPBOX_RECVS, c->rnic->device->cq_max));
 	queue.domain = c->domain;
 	queue.cq = c->cq;
 	ASSERT(rnic_queue_create(c->rnic, &queue) == 0);

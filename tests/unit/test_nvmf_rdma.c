@@ -166,6 +166,36 @@ static void test_a_full_queue_never_finds_receives_missing(void **state)
 	hang_up(&admin, &io);
 }
 
+/* Two connections do not fit in a lane of this device: each has one of its own, all the same. */
+static void test_small_devices_get_more_lanes(void **state)
+{
+	struct qpbox_conn admin, io;
+
+	fake_rdma.device.cq_max = 200;
+	fake_rdma.device.srq_max = 40;
+	qpbox_host(&admin, &io);
+	/* and two of the host's */
+	assert_int_equal(fake_rdma.srqs, 2);
+	assert_int_equal(fake_rdma.cqs, 4);
+	assert_int_equal(rw(&io, NVME_NVM_READ, 8, qpbox_keyed(io.memory, 4096, QPBOX_KEY, false),
+			    NULL, 0), 0);
+	hang_up(&admin, &io);
+	assert_int_equal(fake_rdma.srqs, 0);
+}
+
+static void test_devices_that_are_too_small_refuse(void **state)
+{
+	struct nvme_rdma_request ask = qpbox_ask(0, 31);
+	struct qpbox_conn c;
+
+	fake_rdma.device.srq_max = 20;
+	qpbox_dial(&c, &ask, sizeof(ask));
+	assert_int_equal(c.refused, NVME_RDMA_NO_RESOURCES);
+	qpbox_hangup(&c);
+	assert_int_equal(nvmf_target.conn_count, 0);
+	assert_int_equal(fake_rdma.srqs, 0);
+}
+
 /* ---- identify ---- */
 
 static void test_identify_says_what_the_transport_takes(void **state)
@@ -253,6 +283,8 @@ int main(void)
 		qpbox_test(test_devices_with_few_pieces_a_request),
 		qpbox_test(test_devices_without_a_shared_receive_queue),
 		qpbox_test(test_a_full_queue_never_finds_receives_missing),
+		qpbox_test(test_small_devices_get_more_lanes),
+		qpbox_test(test_devices_that_are_too_small_refuse),
 		qpbox_test(test_identify_says_what_the_transport_takes),
 		qpbox_test(test_an_adapter_that_goes_and_comes_back),
 		qpbox_test(test_rounds_of_connections_leave_nothing),
