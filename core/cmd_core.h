@@ -12,6 +12,7 @@ extern const struct cmd cmd_log_table[];        /* cmd_log.c */
 extern const struct cmd cmd_task_table[];       /* cmd_task.c */
 extern const struct cmd cmd_top_table[];        /* cmd_top.c */
 extern const struct cmd cmd_disk_table[];       /* cmd_disk.c */
+extern const struct cmd cmd_resv_table[];       /* cmd_resv.c */
 extern const struct cmd cmd_bench_table[];      /* cmd_bench.c */
 extern const struct cmd cmd_stats_table[];      /* cmd_stats.c: stats, memory */
 

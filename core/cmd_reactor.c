@@ -38,5 +38,5 @@ const struct cmd cmd_reactor_table[] = {
 
 const struct cmd *const cmd_core_tables[] = {
 	cmd_reactor_table, cmd_log_table, cmd_task_table, cmd_top_table,
-	cmd_disk_table, cmd_bench_table, cmd_stats_table, NULL,
+	cmd_disk_table, cmd_resv_table, cmd_bench_table, cmd_stats_table, NULL,
 };

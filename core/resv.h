@@ -111,6 +111,7 @@ enum resv_verb {
 	RESV_PREEMPT_ABORT,             /* and their commands; done when those have ended */
 	RESV_RELEASE,
 	RESV_CLEAR,
+	RESV_EVICT,                     /* RESV_CLEAR by the operator: no host */
 	RESV_PERSIST,                   /* sets ptpl only; needs no registration */
 };
 

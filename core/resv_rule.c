@@ -305,6 +305,7 @@ static const struct {
 	[RESV_PREEMPT_ABORT] = { true, rule_preempt },
 	[RESV_RELEASE] = { true, rule_release },
 	[RESV_CLEAR] = { true, rule_clear },
+	[RESV_EVICT] = { false, rule_clear },
 	[RESV_PERSIST] = { false, rule_persist },
 };
 

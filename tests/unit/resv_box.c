@@ -137,7 +137,7 @@ int rbox_run(struct resv_request req, unsigned host)
 	struct run r = { .req = req, .rc = 1 };
 
 	r.req.disk = rbox_disk->bdev.uuid;
-	r.req.host = &rbox_hosts[host];
+	r.req.host = host < RBOX_HOSTS ? &rbox_hosts[host] : NULL;
 	rbox_told_count = 0;
 	loop_task(run_task, &r);
 	return r.rc;

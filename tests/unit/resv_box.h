@@ -29,7 +29,7 @@ void rbox_disk_close(void *arg);
 /* The engine reads its store; what that says. */
 int rbox_load(void);
 
-/* A request by HOST on the disk. */
+/* A request by HOST on the disk; RBOX_HOSTS: by nobody. */
 int rbox_run(struct resv_request req, unsigned host);
 int rbox_register(unsigned host, uint64_t key);
 int rbox_verb(unsigned host, enum resv_verb v, uint64_t key, enum resv_type type,

@@ -222,6 +222,19 @@ static void test_clearing(void **state)
 	rbox_told_is(1, RESV_PREEMPTED);
 }
 
+static void test_the_operator_clears_without_being_a_host(void **state)
+{
+	struct resv_request evict = { .verb = RESV_EVICT };
+
+	rbox_three();
+	assert_int_equal(rbox_verb(0, RESV_ACQUIRE, 10, RESV_EXCLUSIVE_ACCESS, 0), 0);
+	assert_int_equal(rbox_run(evict, RBOX_HOSTS), 0);
+	assert_int_equal(rbox_now()->count, 0);
+	assert_null(rbox_disk->bdev.resv);
+	assert_int_equal(rbox_told_count, 3);
+	rbox_told_is(0, RESV_PREEMPTED);
+}
+
 static void test_256_registrants_and_no_more(void **state)
 {
 	struct resv_host saved = rbox_hosts[0];
@@ -269,6 +282,7 @@ int main(void)
 		rbox_test(test_a_holder_preempts_itself_to_change_the_type),
 		rbox_test(test_preempt_and_abort_aborts_who_was_preempted),
 		rbox_test(test_clearing),
+		rbox_test(test_the_operator_clears_without_being_a_host),
 		rbox_test(test_256_registrants_and_no_more),
 		rbox_test(test_hosts_of_two_protocols_share_the_state),
 	};
