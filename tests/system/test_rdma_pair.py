@@ -23,7 +23,10 @@ def pair(images, tmp_path_factory):
         far.ctl(f"subsystem create {FAR} allow-any")
         far.ctl(f"namespace add {FAR} disk=scratch")
         far.ctl(f"listener add {FAR} transport=rdma address={far.address}")
-        near.ctl(f"disk attach remote far transport=rdma address={far.address} nqn={FAR} reconnect=200ms")
+        wait_for("the listener", lambda: {row["state"] for row in far.ctl("listener list")} == {"listening"},
+                 far.vm.process, 60)
+        wire.appliance_does(
+            near, f"disk attach remote far transport=rdma address={far.address} nqn={FAR} reconnect=200ms")
         yield near, far
 
 

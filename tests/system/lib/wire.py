@@ -7,6 +7,7 @@ sender back instead of dropping frames, and either end may be unplugged and come
 """
 import json
 
+from appliance import CommandError
 from vm import wait_for
 
 MTU = 4200                      # room for RoCE packets with 4 KiB of data
@@ -57,6 +58,17 @@ def appliance_up(appliance, address, name="rxe0"):
     """Likewise on the appliance's end."""
     appliance.ctl(f"address add eth1 {address}/24")
     appliance.ctl(f"rdma link add {name} port=eth1 type=rxe")
+
+
+def appliance_does(appliance, command):
+    """Waits until COMMAND succeeds: an address of an RDMA device works a moment after it was given."""
+    def done():
+        try:
+            appliance.ctl(command)
+        except CommandError:
+            return False
+        return True
+    wait_for(command, done, appliance.vm.process, 60)
 
 
 def appliance_resources(appliance):
