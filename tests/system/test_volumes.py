@@ -304,7 +304,7 @@ def test_a_namespace_waits_for_the_volume_of_a_store_that_comes_later(binary, tm
         host.close()
 
 
-def test_a_store_on_a_volume_is_loaded_when_told_and_ends_first(served):
+def test_a_store_on_a_volume_is_loaded_when_told_and_grows_with_it(served):
     served.ctl("volume create a/below size=32M")
     served.ctl("store create b disk=a/below cluster=64K")
     served.ctl("volume create b/v size=4M thin")
@@ -313,7 +313,13 @@ def test_a_store_on_a_volume_is_loaded_when_told_and_ends_first(served):
     served.ctl("store unload b")
     served.ctl("store load disk=a/below")
     assert [row["name"] for row in served.ctl("volume list b")] == ["b/v"]
-    # the karst's own end unloads b, then a
+    free = served.ctl("store show b")[0]["clusters_free"]
+    served.ctl("volume resize a/below size=40M")
+    assert served.ctl("store grow b")[0]["added"] == 8 * MIB
+    assert served.ctl("store show b")[0]["clusters_free"] == free + 128
+    served.ctl("store unload b")
+    inner = Store(served.unload().volumes["below"].read())
+    assert inner.problems == [] and inner.size == 40 * MIB and set(inner.volumes) == {"v"}
 
 
 def test_ended_karst_leaves_clean_stores_also_one_inside_another(binary, tmp_path):
