@@ -378,12 +378,58 @@ static void test_a_store_is_not_unloaded_while_its_volumes_are_used(void *arg)
 	volume_box_close(&run.box);
 }
 
+static void test_a_store_on_a_volume_of_another_store(void *arg)
+{
+	struct store_opts opts = { .cluster_bytes = BOX_CLUSTER_BYTES };
+	struct bdev_user user = { .who = "test", .write = true };
+	uint8_t *data = malloc(3 * CLUSTER);
+	struct iovec iov = { data, 3 * CLUSTER };
+	struct io io = { .op = IO_WRITE, .lba = 5, .lba_count = 3 * CLUSTER / 4096, .iov = &iov,
+			 .iov_count = 1 };
+	struct store_box box;
+	struct store *inner;
+	struct blob *b;
+
+	volume_box_open(&box, 64 * MIB, 4096);
+	volume_box_make(&box, "v", 300, true);
+	assert_int_equal(store_create("inner", "box/v", &opts, &inner, &box.why), 0);
+	assert_int_equal(volumes_start(inner, &box.why), 0);
+	assert_int_equal(volume_create(inner, "w", 100 * CLUSTER, true, NULL, &b, &box.why), 0);
+	assert_int_equal(bdev_open("inner/w", &user), 0);
+	memset(data, 0x5a, 3 * CLUSTER);
+	assert_int_equal(task_io(bdev_chan(user.bdev), &io), IO_OK);
+	assert_int_equal(volume_snapshot(volume_box_find("v"), "s", NULL, &box.why), 0);
+	memset(data, 0x5b, 3 * CLUSTER);
+	io.lba = 20 * 16 - 1;
+	assert_int_equal(task_io(bdev_chan(user.bdev), &io), IO_OK);
+	memset(data, 0, 3 * CLUSTER);
+	io.op = IO_READ;
+	io.lba = 5;
+	assert_int_equal(task_io(bdev_chan(user.bdev), &io), IO_OK);
+	for (unsigned i = 0; i < 3 * CLUSTER; i++)
+		assert_int_equal(data[i], 0x5a);
+	/* The one beneath cannot go first. */
+	assert_int_equal(volumes_stop(box.store, &box.why), -EBUSY);
+	assert_int_equal(volume_delete(volume_box_find("v"), &box.why), -EBUSY);
+	bdev_close(&user);
+	assert_int_equal(volumes_stop(inner, &box.why), 0);
+	assert_int_equal(store_unload(inner, &box.why), 0);
+	store_box_sound(&box);
+	volume_box_crash(&box);
+	assert_int_equal(store_load("box/v", &inner, &box.why), 0);
+	assert_int_equal(blob_map_mapped(blob_next(inner, blob_next(inner, NULL))->map), 8);
+	assert_int_equal(store_unload(inner, &box.why), 0);
+	volume_box_close(&box);
+	free(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		bench_task(test_the_disk_goes_in_the_middle_of_any_operation),
 		bench_task(test_a_request_fails_in_the_middle_of_any_operation),
 		bench_task(test_operations_end_whatever_the_order_of_requests),
+		bench_task(test_a_store_on_a_volume_of_another_store),
 		bench_task(test_a_store_is_not_unloaded_while_its_volumes_are_used),
 	};
 
