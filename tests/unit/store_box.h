@@ -14,6 +14,9 @@ struct store_box {
 	struct fake_bdev *disk;
 	struct store *store;
 	struct why why;
+	/* of what a test's own task does */
+	int rc;
+	bool ended;
 };
 
 /* 4096-byte blocks, or smaller ones that tear; with a volatile cache. */

@@ -237,6 +237,44 @@ static void test_a_disk_that_goes_takes_its_store_along(void *arg)
 	fake_free(box.disk);
 }
 
+static void load_task(void *arg)
+{
+	struct store_box *box = arg;
+
+	box->rc = store_load("d0", &box->store, &box->why);
+	box->ended = true;
+}
+
+static void test_a_disk_that_goes_while_it_is_loaded_ends_the_load(void *arg)
+{
+	struct store_box box;
+
+	for (unsigned held = 1; held < 6; held++) {
+		store_box_open(&box, 64 * MIB, 512);
+		store_box_blob(&box, "a", 40, 1, false);
+		store_box_forget(&box);
+		box.disk->mode = FAKE_HELD;
+		task_start("load", load_task, &box);
+		for (unsigned n = 1; n < held; n++) {
+			while (box.disk->held_count == 0)
+				task_yield();
+			fake_release(box.disk, 1);
+		}
+		while (box.disk->held_count == 0)
+			task_yield();
+		task_start("remove", remove_task, &box.disk->bdev);
+		while (!box.disk->bdev.removing)
+			task_yield();
+		while (!box.ended || !box.disk->destroyed) {
+			fake_release_all(box.disk);
+			task_yield();
+		}
+		assert_int_equal(box.rc, -ENODEV);
+		assert_null(store_of_disk("d0"));
+		fake_free(box.disk);
+	}
+}
+
 static void test_a_failed_write_makes_the_store_read_only(void *arg)
 {
 	struct fake_rule rule = { .op = IO_WRITE, .lba = 0, .lba_count = UINT32_MAX, .count = 1,
@@ -267,6 +305,7 @@ int main(void)
 		bench_task(test_one_damaged_blob_leaves_the_others_alone),
 		bench_task(test_a_store_grows_with_its_disk_while_it_is_used),
 		bench_task(test_a_disk_that_goes_takes_its_store_along),
+		bench_task(test_a_disk_that_goes_while_it_is_loaded_ends_the_load),
 		bench_task(test_a_failed_write_makes_the_store_read_only),
 	};
 
