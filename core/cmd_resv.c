@@ -90,6 +90,6 @@ const struct cmd cmd_resv_table[] = {
 	{ .noun = "reservation", .verb = "list", .help = "hosts registered at disks, and who holds",
 	  .run = resv_list },
 	{ .noun = "reservation", .verb = "clear", .help = "end a disk's reservation and all its "
-	  "registrations", .args = clear_args, .run = resv_clear, .flags = CMD_DESTRUCTIVE },
+	  "registrations", .args = clear_args, .run = resv_clear },
 	{ 0 },
 };
