@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-TIMEOUT_S = 120
+TIMEOUT_S = 400
 
 
 def run(program, arguments):
