@@ -120,7 +120,8 @@ static void far_identify(struct far_conn *c, const struct nvme_sqe *sqe)
 		page.ctrl.cntrltype = NVME_CNTRLTYPE_IO;
 		page.ctrl.sqes = 0x66;
 		page.ctrl.cqes = 0x44;
-		page.ctrl.nn = le32_make(1);
+		/* a short ANA page all the same */
+		page.ctrl.nn = le32_make(far.ana ? 1024 : 1);
 		page.ctrl.oncs = le16_make(NVME_ONCS_DSM | NVME_ONCS_WRITE_ZEROES);
 		page.ctrl.cmic = far.ana ? NVME_CMIC_ANA : 0;
 		page.ctrl.anacap = 0x1f;
@@ -153,8 +154,14 @@ static void far_log(struct far_conn *c, const struct nvme_sqe *sqe)
 		.nsid = le32_make(1),
 	};
 
-	if ((le32_get(sqe->cdw10) & 0xff) == NVME_LID_ANA)
+	if ((le32_get(sqe->cdw10) & 0xff) == NVME_LID_ANA) {
+		/* base 2.0c 5.16.1: not from behind its end */
+		if (le32_get(sqe->cdw12) > sizeof(ana)) {
+			far_rsp(c, sqe->cid, NVME_SC_INVALID_FIELD | NVME_STATUS_DNR, 0);
+			return;
+		}
 		memcpy(page, &ana, sizeof(ana));
+	}
 	far_data(c, sqe->cid, page, le32_get(sqe->sgl.length), false);
 }
 
