@@ -10,10 +10,12 @@ import nvme_tcp
 from blobstore import Store, open_image
 from conftest import artefact
 from hosted import CtlError, Karst
+from vm import wait_for
 
 NQN = "nqn.2026-01.io.karst.test:volumes"
 MIB = 1 << 20
 CAPACITY_EXCEEDED = 0x81
+ASYNC_EVENTS, SPARE, SMART_LOG = 0x0B, 1, 2
 SCRIPT = f"""
 disk create file d0 path={{folder}}/d0.img size=128M
 subsystem create {NQN} allow-any
@@ -178,6 +180,10 @@ def test_trimmed_clusters_are_free_again(served):
 def test_a_full_store_says_so_in_the_protocols_words_and_deleting_makes_room(served):
     served.ctl("store set a warn=50 critical=90")
     served.ctl("volume create a/big size=1G thin")
+    served.serve("big")
+    served.host.set_feature(ASYNC_EVENTS, SPARE)
+    told = served.host.async_event()
+    assert served.host.get_log(SMART_LOG, 512)[0] == 0
     served.ctl("volume create a/other size=8M")
     free = served.free()
     data = nvme_tcp.pattern(128 * 1024, 7)
@@ -189,6 +195,8 @@ def test_a_full_store_says_so_in_the_protocols_words_and_deleting_makes_room(ser
     assert full.value.rsp.status & 0x7FF == CAPACITY_EXCEEDED
     served.host.write(nsid, 256, data)                          # what is there already can be written
     assert served.ctl("store show a")[0]["level"] == "full"
+    assert served.host.admin.wait(told)[0].dw0 == 0x020201
+    assert served.host.get_log(SMART_LOG, 512)[0] == SPARE
     texts = [row["text"] for row in served.ctl("log show") if "store a" in row["text"] and "%" in row["text"]]
     assert len(texts) >= 2, texts
     served.ctl("volume delete a/other force")
@@ -295,13 +303,9 @@ def test_a_namespace_waits_for_the_volume_of_a_store_that_comes_later(binary, tm
     with Karst(binary, tmp_path, script) as karst:
         assert karst.ctl("namespace list")[0]["state"] == "waiting"
         karst.ctl(f"disk create file late path={tmp_path}/first/d0.img")
-        host = nvme_tcp.Host("127.0.0.1", karst.port, NQN)
-        deadline = 200
-        while karst.ctl("namespace list")[0]["state"] == "waiting" and deadline:
-            deadline -= 1
-            host.keep_alive()
-        assert host.active_namespaces() == [1]
-        host.close()
+        wait_for("the namespace", lambda: karst.ctl("namespace list")[0]["state"] == "ready", karst.process, 60)
+        with nvme_tcp.Host("127.0.0.1", karst.port, NQN) as host:
+            assert host.active_namespaces() == [1]
 
 
 def test_a_store_on_a_volume_is_loaded_when_told_and_grows_with_it(served):

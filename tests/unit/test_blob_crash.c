@@ -21,7 +21,7 @@
 #include "tests/unit/blob_box.h"
 #include "tests/unit/fake_tape.h"
 
-enum { STEPS = 30, SEEDS = 3, SEEDS_LONG = 60, PROBES = 40 };
+enum { STEPS = 30, SEEDS = 4, SEEDS_LONG = 40, PROBES = 40 };
 
 static const unsigned weight[BOX_OPS] = {
 	[BOX_WRITE] = 14, [BOX_ZERO] = 1, [BOX_UNMAP] = 3, [BOX_FLUSH] = 2,
