@@ -143,7 +143,7 @@ void external_connect(struct blob *b)
 static void arrived(struct bdev_watch *w, const struct bdev *bdev)
 {
 	for (struct store *s = store_next(NULL); s; s = store_next(s))
-		for (struct blob *b = blob_next(s, NULL); b; b = blob_next(s, b))
+		for (struct blob *b = blob_next(s, NULL); b && !s->serving; b = blob_next(s, b))
 			if (s->lanes && !b->external && is_named(bdev, external_id(b)))
 				external_connect(b);
 }

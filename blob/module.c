@@ -47,13 +47,23 @@ static struct list arrivals = LIST_INIT(arrivals), wanted = LIST_INIT(wanted);
 
 /* ---- wanted ---- */
 
+/* Two names of one disk: then one of them is by serial number. */
+static bool is_same_disk(const char *a, const char *b)
+{
+	const struct bdev *bdev;
+
+	if (strncmp(a, "serial:", 7) != 0 && strncmp(b, "serial:", 7) != 0)
+		return false;
+	bdev = bdev_find(a);
+	return bdev && bdev == bdev_find(b);
+}
+
 static struct wanted *wanted_find(const char *disk)
 {
-	const struct bdev *bdev = bdev_find(disk);
 	struct wanted *w;
 
 	list_for_each(w, &wanted, link)
-		if (strcmp(w->disk, disk) == 0 || (bdev && bdev_find(w->disk) == bdev))
+		if (strcmp(w->disk, disk) == 0 || is_same_disk(w->disk, disk))
 			return w;
 	return NULL;
 }

@@ -93,6 +93,8 @@ struct store {
 
 	/* store.c */
 	unsigned inside;                /* entered */
+	/* its volumes become disks: nobody looks beneath all others for each of them */
+	bool serving;
 	bool shadow;                    /* of a check: what it finds is not logged */
 	bool alone;
 	unsigned waiting;               /* tasks in store_enter, store_enter_alone */

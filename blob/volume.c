@@ -160,10 +160,15 @@ int volumes_start(struct store *s, struct why *why)
 	rc = lanes_start(s);
 	if (rc < 0)
 		return why_fail(why, rc, "store %s: not enough memory for its volumes", s->name);
+	s->serving = true;
 	externals_start(s);
 	for (b = blob_next(s, NULL); b; b = blob_next(s, b))
 		if (b != s->super_blob && !b->damage)
 			volume_serve(b, NULL);
+	s->serving = false;
+	/* Disks that came meanwhile. */
+	for (b = blob_next(s, NULL); b; b = blob_next(s, b))
+		external_connect(b);
 	return 0;
 }
 
