@@ -10,6 +10,7 @@ import pytest
 
 from guest import Guest
 from hosted import Karst
+from io_walk import TwoHosts, every_io_command, make, reservations
 from vm import wait_for
 
 NQNS = ("nqn.2026-01.io.karst.test:one", "nqn.2026-01.io.karst.test:two")
@@ -21,13 +22,12 @@ SCRIPT = "disk create ram shared size=64M\n" + "".join(
     for nqn, uuid in zip(NQNS, UUIDS))
 
 
-class Served:
+class Served(TwoHosts):
     """The karst that serves, which a test may restart; and the two hosts' devices."""
 
     def __init__(self, binary, folder, guest):
-        self.binary, self.folder, self.guest = binary, folder, guest
-        self.port = None
-        self.devices = []
+        super().__init__(guest, [])
+        self.binary, self.folder, self.port = binary, folder, None
         self.start()
 
     def connect(self):
@@ -49,25 +49,6 @@ class Served:
             wait_for(f"{device} to be live again", lambda d=device: self.guest.run(
                 f"nvme flush {d}").status == 0 or "conflict" in self.guest.run(
                 f"nvme flush {d} 2>&1").output.lower(), self.karst.process, 60)
-
-    def nvme(self, host, command, data=None):
-        """nvme-cli on HOST's device: the status line, empty when it succeeds."""
-        verb, _, options = command.partition(" ")
-        redirect = f"< {data}" if data else ""
-        done = self.guest.run(f"nvme {verb} {self.devices[host]} {options} 2>&1 {redirect}")
-        return "" if done.status == 0 else done.output.strip()
-
-    def good(self, host, command):
-        said = self.nvme(host, command)
-        assert not said, f"nvme {command}: {said}"
-
-    def bad(self, host, command, words):
-        said = self.nvme(host, command)
-        assert words.lower() in said.lower(), f"nvme {command}: {said or 'succeeds'}"
-
-    def report(self, host=0):
-        text = self.guest.check(f"nvme resv-report {self.devices[host]} --eds -o json")
-        return json.loads(text[text.index("{"):])
 
 
 @pytest.fixture(scope="module")
@@ -92,45 +73,13 @@ def served(out, tmp_path_factory):
 def free(served):
     """Nobody is registered, before and after."""
     yield served
-    for host in (0, 1):
-        served.nvme(host, "resv-register --iekey --rrega=2 --nrkey=0x77")
-        served.nvme(host, "resv-release --crkey=0x77 --rrela=1")
-    assert served.report()["regctl"] == 0
-
-
-def make(guest, name, text, size=4096):
-    guest.check(f"yes {text} | head -c {size} > /tmp/{name}")
+    served.clear()
 
 
 # ---- the commands ----
 
 def test_every_io_command(served):
-    guest = served.guest
-    make(guest, "a", "karst")
-    make(guest, "b", "other")
-    for device in served.devices:
-        assert guest.check(f"cat /sys/block/{device[5:]}/queue/logical_block_size").strip() == "512"
-    served.good(0, "write -s 0 -c 7 -z 4096 -d /tmp/a")
-    served.good(1, "compare -s 0 -c 7 -z 4096 -d /tmp/a")
-    served.bad(1, "compare -s 0 -c 7 -z 4096 -d /tmp/b", "compare")
-    served.good(0, "read -s 0 -c 7 -z 4096 -d /tmp/back")
-    guest.check("cmp /tmp/a /tmp/back")
-    served.good(0, "verify -s 0 -c 0xffff")
-    served.bad(0, "verify -s 0x1ffff -c 1", "lba")
-    served.good(0, "copy --sdlba=64 --slbs=0,4 --blocks=3,3 --format=0")
-    served.good(0, "compare -s 64 -c 7 -z 4096 -d /tmp/a")
-    served.bad(0, "copy --sdlba=4 --slbs=0 --blocks=7 --format=0", "invalid field")
-    served.bad(0, "copy --sdlba=0x20000 --slbs=0 --blocks=7 --format=0", "lba")
-    served.good(0, "write -s 128 -c 7 -z 4096 -d /tmp/b --force-unit-access")
-    served.good(0, "write-zeroes -s 64 -c 7")
-    served.good(0, "write-zeroes -s 128 -c 7 --deac")
-    served.good(0, "dsm --ad --slbs=0 --blocks=8")
-    guest.check("head -c 4096 /dev/zero > /tmp/zero")
-    for at in (0, 64, 128):
-        served.good(1, f"compare -s {at} -c 7 -z 4096 -d /tmp/zero")
-    served.bad(0, "dsm --ad --slbs=0x20000 --blocks=1", "lba")
-    served.good(0, "flush")
-    served.bad(0, "write-uncor -s 0 -c 0", "opcode")
+    every_io_command(served)
 
 
 def test_identify_tells_what_there_is(served):
@@ -147,38 +96,7 @@ def test_identify_tells_what_there_is(served):
 # ---- reservations ----
 
 def test_two_hosts_fight_over_the_disk(free):
-    served = free
-    served.bad(0, "resv-acquire --crkey=0xa --rtype=1 --racqa=0", "conflict")
-    served.good(0, "resv-register --nrkey=0xa --rrega=0")
-    served.good(1, "resv-register --nrkey=0xb --rrega=0")
-    served.bad(1, "resv-register --nrkey=0xc --rrega=0", "conflict")
-    served.good(0, "resv-acquire --crkey=0xa --rtype=1 --racqa=0")
-    served.bad(1, "resv-acquire --crkey=0xb --rtype=1 --racqa=0", "conflict")
-    report = served.report(1)
-    assert (report["rtype"], report["regctl"], report["gen"]) == (1, 2, report["gen"])
-    holders = {entry["rkey"]: entry["rcsts"] for entry in report["regctlext"]}
-    assert holders == {0xa: 1, 0xb: 0}
-    # write exclusive: the other one may read
-    make(served.guest, "a", "karst")
-    served.good(0, "write -s 0 -c 7 -z 4096 -d /tmp/a")
-    served.bad(1, "write -s 0 -c 7 -z 4096 -d /tmp/a", "conflict")
-    served.bad(1, "write-zeroes -s 0 -c 7", "conflict")
-    served.bad(1, "copy --sdlba=64 --slbs=0 --blocks=3 --format=0", "conflict")
-    served.good(1, "read -s 0 -c 7 -z 4096 -d /tmp/back")
-    # preempted by the other, with another type
-    served.good(1, "resv-acquire --crkey=0xb --prkey=0xa --rtype=2 --racqa=2")
-    served.bad(0, "read -s 0 -c 7 -z 4096 -d /tmp/back", "conflict")
-    served.bad(0, "resv-release --crkey=0xa --rtype=2 --rrela=0", "conflict")
-    served.good(1, "write -s 0 -c 7 -z 4096 -d /tmp/a")
-    note = json.loads(served.guest.check(
-        f"nvme resv-notif-log {served.devices[0][:-2]} -o json"))
-    assert (note["rn_log_type"], note["nsid"]) == (1, 1)
-    served.good(1, "resv-release --crkey=0xb --rtype=2 --rrela=0")
-    served.good(0, "write -s 0 -c 7 -z 4096 -d /tmp/a")
-    # registered anew, the first one clears everything
-    served.good(0, "resv-register --nrkey=0xa --rrega=0")
-    served.good(0, "resv-release --crkey=0xa --rrela=1")
-    assert served.report()["regctl"] == 0
+    reservations(free)
 
 
 def test_a_reservation_that_persists_outlives_karst(free):

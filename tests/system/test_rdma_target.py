@@ -8,6 +8,7 @@ import pytest
 import wire
 from appliance import Appliance
 from guest import Guest, fio_command
+from io_walk import TwoHosts, every_io_command, reservations
 from vm import wait_for
 
 NQN = "nqn.2026-01.io.karst.test:rdma"
@@ -200,6 +201,24 @@ def test_nvme_cli_walks_over_rdma(pair, host):
         line = line.replace("DEV", device).replace("CTRL", device[:-2]).replace("NQN", NQN)
         host.check(line)
     assert all(row["transport"] == "rdma" for row in pair[0].ctl("session list"))
+
+
+def test_every_io_command_and_reservations_over_rdma(pair, host):
+    """The one disk as a namespace of two subsystems, and the guest as a host of each."""
+    appliance, second = pair[0], NQN + "2"
+    appliance.ctl(f"subsystem create {second} allow-any")
+    appliance.ctl(f"namespace add {second} disk=scratch uuid=22222222-0000-4000-8000-00000000000c")
+    appliance.ctl(f"listener add {second} transport=rdma address={appliance.address} port={wire.PORT}")
+    devices = [wire.guest_connect(
+        host, appliance.address, nqn, f"--hostnqn=nqn.2026-01.io.karst.test:host{number} "
+        f"--hostid=0000000{number + 1}-0000-4000-8000-000000000000")[1]
+        for number, nqn in enumerate((NQN, second))]
+    hosts = TwoHosts(host, devices)
+    every_io_command(hosts)
+    reservations(hosts)
+    hosts.clear()
+    assert {row["transport"] for row in appliance.ctl("session list")} == {"rdma"}
+    appliance.ctl(f"subsystem delete {second} force")
 
 
 def test_an_adapter_unplugged_under_load_takes_its_sessions_only(images, tmp_path):
