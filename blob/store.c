@@ -160,9 +160,12 @@ int store_make(const char *disk, bool write, struct store **out, struct why *why
 	if (rc < 0) {
 		free(s->super_page);
 		free(s);
+		if (rc == -EBUSY)
+			return why_fail(why, rc, "disk %s: in use; disk show %s says by whom", disk,
+					disk);
 		return why_fail(why, rc, "disk %s: %s", disk,
-				rc == -EBUSY ? "is in use; free it first" :
-				rc == -ENOENT ? "no such disk; see disk list" : strerror(-rc));
+				rc == -ENOENT ? "there is none; disk list shows them"
+					      : strerror(-rc));
 	}
 	s->block_shift = s->disk.bdev->block_shift;
 	s->tears = (uint64_t)MAX(s->disk.bdev->atomic_blocks, 1u) << s->block_shift < MD_PAGE_BYTES;

@@ -257,6 +257,8 @@ static int bench_open(struct cmd_ctx *ctx, struct bench *b, const char *name)
 			return rc;
 	}
 	rc = bdev_open(name, &b->user);
+	if (rc == -ENOENT)
+		return cmd_fail(ctx, rc, "disk %s: there is none; disk list shows them", name);
 	return rc ? cmd_fail(ctx, rc, "disk %s: %s; see disk list", name, strerror(-rc)) : 0;
 }
 

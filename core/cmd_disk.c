@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/util.h"
@@ -34,19 +35,43 @@ static const char *state_name(const struct bdev *bdev)
 	return bdev->readonly ? "read-only" : "ready";
 }
 
+static void list_row(struct cmd_ctx *ctx, const struct bdev *bdev)
+{
+	cmd_row(ctx);
+	cmd_col(ctx, "name", "%s", bdev->name);
+	cmd_col(ctx, "driver", "%s", bdev->driver);
+	cmd_col_size(ctx, "size", bdev->block_count << bdev->block_shift);
+	cmd_col_u64(ctx, "block", bdev->block_bytes);
+	cmd_col(ctx, "state", "%s", state_name(bdev));
+	cmd_col_u64(ctx, "users", users_count(bdev));
+	cmd_col(ctx, "serial", "%s", bdev->serial);
+	cmd_col(ctx, "model", "%s", bdev->model);
+}
+
+static int name_order(const void *a, const void *b)
+{
+	const struct bdev *const *left = a, *const *right = b;
+
+	return strverscmp((*left)->name, (*right)->name);
+}
+
+/* By name, nvme2n1 before nvme10n1: drives come up in any order. */
 static int disk_list(struct cmd_ctx *ctx)
 {
-	for (struct bdev *bdev = bdev_next(NULL); bdev; bdev = bdev_next(bdev)) {
-		cmd_row(ctx);
-		cmd_col(ctx, "name", "%s", bdev->name);
-		cmd_col(ctx, "driver", "%s", bdev->driver);
-		cmd_col_size(ctx, "size", bdev->block_count << bdev->block_shift);
-		cmd_col_u64(ctx, "block", bdev->block_bytes);
-		cmd_col(ctx, "state", "%s", state_name(bdev));
-		cmd_col_u64(ctx, "users", users_count(bdev));
-		cmd_col(ctx, "serial", "%s", bdev->serial);
-		cmd_col(ctx, "model", "%s", bdev->model);
-	}
+	struct bdev **disks;
+	size_t count = 0, i = 0;
+
+	for (struct bdev *bdev = bdev_next(NULL); bdev; bdev = bdev_next(bdev))
+		count++;
+	disks = calloc(MAX(count, 1u), sizeof(*disks));
+	if (!disks)
+		return cmd_fail(ctx, -ENOMEM, "disk list: not enough memory; see memory show");
+	for (struct bdev *bdev = bdev_next(NULL); bdev; bdev = bdev_next(bdev))
+		disks[i++] = bdev;
+	qsort(disks, count, sizeof(*disks), name_order);
+	for (i = 0; i < count; i++)
+		list_row(ctx, disks[i]);
+	free(disks);
 	return 0;
 }
 

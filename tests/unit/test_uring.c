@@ -328,6 +328,18 @@ static void disks_are_listed_shown_and_deleted(void *arg)
 	assert_int_equal(command("disk delete f0 force", ""), 0);
 	assert_int_equal(command("disk list | count", "0"), 0);
 	assert_int_equal(command(line, ""), 0);
+	assert_int_equal(command("disk bench r0 rw=randread", "there is none"), -ENOENT);
+}
+
+static void disks_are_listed_by_name_in_whatever_order_they_came(void *arg)
+{
+	(void)arg;
+	assert_int_equal(command("disk create ram n10 size=1M", ""), 0);
+	assert_int_equal(command("disk create ram n9 size=1M", ""), 0);
+	assert_int_equal(command("disk create ram a size=1M", ""), 0);
+	assert_int_equal(command("disk list | json", "\"rows\":[{\"name\":\"a\""), 0);
+	assert_int_equal(command("disk delete a force", ""), 0);
+	assert_int_equal(command("disk list | json", "\"rows\":[{\"name\":\"n9\""), 0);
 }
 
 static int group_setup(void **state)
@@ -364,6 +376,7 @@ int main(void)
 		disk_test(what_cannot_be_a_disk_is_told),
 		disk_test(a_readonly_disk_never_changes_its_file),
 		disk_test(disks_are_listed_shown_and_deleted),
+		disk_test(disks_are_listed_by_name_in_whatever_order_they_came),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
