@@ -26,16 +26,20 @@ done
 
 
 class Agent:
-    """The near end, on the UNIX socket PATH of QEMU."""
+    """The near end, on the UNIX socket PATH of QEMU. FRESH: the machine starts now, and says when it is ready."""
+    numbers = itertools.count(1)
 
-    def __init__(self, path, log_path, what, ready_s=240):
+    def __init__(self, path, log_path, what, fresh=True):
         self.console, self.what = Console.unix(path, log_path), what
-        self.ids = itertools.count(1)
-        self.console.expect(r"AGENT READY\r?\n", ready_s)
+        if fresh:
+            self.ready()
+
+    def ready(self, timeout_s=240):
+        self.console.expect(r"AGENT READY\r?\n", timeout_s)
 
     def run(self, command, timeout_s=300):
         """Runs a shell COMMAND: Result(status, output)."""
-        name = next(self.ids)
+        name = next(Agent.numbers)
         text = base64.b64encode(command.encode()).decode()
         self.console.send(f"{name} {text}\n")
         match = self.console.expect(rf"^{name} (\d+) (\d+)\n", timeout_s)

@@ -19,10 +19,25 @@ TROUBLE = re.compile(r"^.*(BUG:|Oops|Kernel panic|WARNING: CPU|hung_task|blocked
                      r"general protection|I/O error|Call Trace).*$", re.M)
 
 
-class Guest:
-    """A booted guest. FORWARD lists guest ports that get a port of this machine: self.ports."""
+QEMU = "qemu-system-x86_64"
+CMDLINE = ("console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr random.trust_cpu=on rcupdate.rcu_expedited=1 "
+           "tsc=reliable no_timer_check audit=0 selinux=0 apparmor=0")
 
-    def __init__(self, folder, forward=(), memory_mib=512, cpus=1, extra=()):
+
+def direct(image):
+    """QEMU arguments that start the kernel without firmware, its root on a disk of QEMU's own."""
+    return ["-kernel", image / "vmlinuz", "-initrd", image / "initramfs", "-append", CMDLINE,
+            "-drive", f"file={image / 'root.img'},format=raw,if=none,id=root,readonly=on",
+            "-device", "virtio-blk-pci,drive=root"]
+
+
+class Guest:
+    """A booted guest. FORWARD lists guest ports that get a port of this machine: self.ports. EXTRA arguments of QEMU
+    may name vhost-user devices: its memory is shared. BOOT_FROM are the arguments that say from what it boots; it may
+    boot again when REBOOTS. INCOMING: it waits for the state of another, by migration from this address."""
+
+    def __init__(self, folder, forward=(), memory_mib=512, cpus=1, extra=(), boot_from=None, reboots=False,
+                 incoming=None, qemu=QEMU):
         image = guest_image.build()
         self.modules = json.loads((image / "modules.json").read_text())
         self.ports = {port: free_port() for port in forward}
@@ -32,33 +47,34 @@ class Guest:
                                        for port, out in self.ports.items())
         agent = folder / "agent"
         boot(lambda: self.start_vm(agent, [
-            "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+            qemu, "-M", "q35,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max",
+            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
             "-smp", cpus, "-m", memory_mib, "-display", "none", "-nodefaults", "-no-user-config",
-            "-no-reboot", "-kernel", image / "vmlinuz", "-initrd", image / "initramfs", "-append",
-            "console=ttyS0 loglevel=5 panic=-1 mitigations=off nokaslr random.trust_cpu=on "
-            "rcupdate.rcu_expedited=1 tsc=reliable no_timer_check audit=0 selinux=0 "
-            "apparmor=0",
-            "-drive", f"file={image / 'root.img'},format=raw,if=none,id=root,readonly=on",
-            "-device", "virtio-blk-pci,drive=root", "-netdev", net,
-            "-device", "virtio-net-pci,netdev=net0,romfile=",
+            *([] if reboots else ["-no-reboot"]), *(["-incoming", incoming] if incoming else []),
+            *(boot_from or direct(image)), "-netdev", net, "-device", "virtio-net-pci,netdev=net0,romfile=",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
             "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
-            "-serial", f"file:{self.kernel_log}", *extra]))
+            "-serial", f"file:{self.kernel_log}", *extra], incoming))
         self.loaded = set()
 
-    def start_vm(self, agent, arguments):
+    def start_vm(self, agent, arguments, incoming):
         for path in (agent, agent.parent / "qmp"):
             path.unlink(missing_ok=True)
         self.vm = Vm(arguments, agent.parent)
         try:
             self.vm.socket_ready(agent)
-            self.agent = Agent(agent, agent.parent / "guest-agent.log", "guest")
+            self.agent = Agent(agent, agent.parent / "guest-agent.log", "guest", fresh=not incoming)
         except AssertionError as error:
             log = self.kernel_log.read_text(errors="replace") if self.kernel_log.exists() else ""
             raise self.vm.failed(error, log) from None
         except BaseException:
             self.vm.kill()
             raise
+
+    def rebooted(self):
+        """Waits until it runs again after a reset or reboot."""
+        self.loaded.clear()
+        self.agent.ready()
 
     def run(self, command, timeout_s=300):
         """Runs a shell COMMAND: Result(status, output)."""

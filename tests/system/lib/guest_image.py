@@ -26,15 +26,20 @@ import agent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "karst"
 DL_DIR = Path(os.environ.get("DL_DIR") or CACHE / "dl")
 
-ROOTS = ["fio", "nvme-cli", "e2fsprogs", "xfsprogs", "busybox-static", "iproute2"]
+ROOTS = ["fio", "nvme-cli", "e2fsprogs", "xfsprogs", "busybox-static", "iproute2", "util-linux", "sg3-utils",
+         "libiscsi-bin"]
+# Patterns; each has to match something.
 PROGRAMS = ["usr/bin/fio", "usr/sbin/nvme", "sbin/mke2fs", "sbin/mkfs.ext4", "sbin/e2fsck",
-            "sbin/mkfs.xfs", "sbin/xfs_repair", "bin/busybox", "usr/bin/rdma"]
+            "sbin/mkfs.xfs", "sbin/xfs_repair", "bin/busybox", "usr/bin/rdma", "sbin/blkdiscard",
+            "usr/bin/sg_*", "usr/bin/iscsi-*", "lib64/ld-linux-x86-64.so.2"]
 # Loaded at boot, in this order after what they depend on.
 MODULES_AT_BOOT = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "crc32c_generic",
                    "crc32c_intel", "ext4"]
+# The same, when the root is on a SCSI disk.
+MODULES_FOR_SCSI = ["virtio_scsi", "sd_mod"]
 # rdma_rxe asks for the cipher crc32 by name, so nothing lists it as a dependency.
-MODULES = MODULES_AT_BOOT + ["xfs", "nvme", "nvme-tcp", "nvmet", "nvmet-tcp", "brd", "crc32_generic", "rdma_rxe",
-                             "nvme-rdma", "nvmet-rdma"]
+MODULES = MODULES_AT_BOOT + ["xfs", "virtio_scsi", "sd_mod", "sg", "nvme", "nvme-tcp", "nvmet",
+                             "nvmet-tcp", "brd", "crc32_generic", "rdma_rxe", "nvme-rdma", "nvmet-rdma"]
 
 # /tmp, /run and /mnt are the guest's own memory; everything else is read-only.
 INIT = r"""#!/bin/busybox sh
@@ -42,9 +47,12 @@ bb=/bin/busybox
 $bb mount -t proc proc /proc
 $bb mount -t sysfs sysfs /sys
 $bb mount -t devtmpfs dev /dev
-for module in $($bb cat /modules/at-boot); do $bb insmod /modules/$module || echo "no $module"; done
-while [ ! -b /dev/vda ]; do $bb usleep 10000; done
-$bb mount -t ext4 -o ro,noload /dev/vda /root || exec $bb sh
+root=/dev/vda lists=at-boot
+for word in $($bb cat /proc/cmdline); do case $word in root=*) root=${word#root=} ;; esac; done
+case $root in /dev/sd*) lists="at-boot for-scsi" ;; esac
+for module in $(cd /modules; $bb cat $lists); do $bb insmod /modules/$module || echo "no $module"; done
+while [ ! -b $root ]; do $bb usleep 10000; done
+$bb mount -t ext4 -o ro,noload $root /root || exec $bb sh
 $bb mkdir -p /root/lib/modules
 for point in proc sys dev; do $bb mount --move /$point /root/$point; done
 for point in tmp run mnt etc/nvme lib/modules; do $bb mount -t tmpfs tmpfs /root/$point; done
@@ -130,10 +138,17 @@ def tree_files(tree):
     return [p for p in tree.rglob("*") if p.is_symlink() or p.is_file()]
 
 
+def matching(tree, pattern):
+    found = sorted(tree.glob(pattern))
+    if not found:
+        raise SystemExit(f"guest: no package has {pattern}")
+    return found
+
+
 def make_root(tree, root):
     """Copies the programs, and the libraries that they load, from the unpacked packages."""
     libraries = {p.name: p for p in tree_files(tree) if ".so" in p.name}
-    pending, done = [tree / p for p in PROGRAMS + ["lib64/ld-linux-x86-64.so.2"]], set()
+    pending, done = [p for pattern in PROGRAMS for p in matching(tree, pattern)], set()
     while pending:
         path = pending.pop()
         if path in done:
@@ -198,13 +213,15 @@ def cpio(entries):
 def make_initramfs(tree, path):
     orders = module_order(tree, MODULES)
     at_boot = list(dict.fromkeys(f.name for m in MODULES_AT_BOOT for f in orders[m]))
+    for_scsi = [f for f in dict.fromkeys(f.name for m in MODULES_FOR_SCSI for f in orders[m]) if f not in at_boot]
     folder, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     entries = [(name, folder, 0, b"") for name in ("bin", "dev", "proc", "sys", "root", "modules")]
     entries += [("dev/console", stat.S_IFCHR | 0o600, 5 << 8 | 1, b""),
                 ("dev/null", stat.S_IFCHR | 0o666, 1 << 8 | 3, b""),
                 ("init", program, 0, INIT.encode()),
                 ("bin/busybox", program, 0, (tree / "bin/busybox").read_bytes()),
-                ("modules/at-boot", stat.S_IFREG | 0o644, 0, "\n".join(at_boot).encode())]
+                ("modules/at-boot", stat.S_IFREG | 0o644, 0, "\n".join(at_boot + [""]).encode()),
+                ("modules/for-scsi", stat.S_IFREG | 0o644, 0, "\n".join(for_scsi + [""]).encode())]
     for file in sorted({f for files in orders.values() for f in files}):
         entries.append(("modules/" + file.name, program, 0, file.read_bytes()))
     path.write_bytes(cpio(entries))
