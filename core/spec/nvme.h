@@ -455,10 +455,8 @@ enum nvme_nvm_opc {
 /* cdw12 of Read, Write, Compare, Write Zeroes, Verify: nlb 15:0 (0-based), then these. */
 enum nvme_rw_cdw12 {
 	NVME_RW_NLB_MASK = 0xffff,
-	NVME_RW_STC = 1 << 24,
 	NVME_RW_DEAC = 1 << 25,         /* Write Zeroes: deallocate */
-	NVME_RW_PRCHK_MASK = 7 << 26,
-	NVME_RW_PRACT = 1 << 29,
+	NVME_RW_PI_MASK = 0xf << 26 | 1 << 24,  /* protection information: PRINFO, STC */
 	NVME_RW_FUA = 1 << 30,
 	NVME_RW_LR = 1 << 31,
 };
@@ -475,8 +473,8 @@ enum nvme_dsm {
 enum nvme_copy_cdw12 {
 	NVME_COPY_NR_MASK = 0xff,
 	NVME_COPY_FORMAT_MASK = 0xf << 8,
-	NVME_COPY_STC_MASK = 3 << 24,
-	NVME_COPY_PRINFO_MASK = 0xf << 12 | 0xf << 26,  /* of reading, of writing */
+	/* protection information: PRINFO of reading, of writing, STC of both */
+	NVME_COPY_PI_MASK = 0xf << 12 | 0xf << 26 | 3 << 24,
 };
 
 /* Descriptor format 0. */

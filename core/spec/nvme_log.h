@@ -18,6 +18,7 @@ enum nvme_lid {
 	NVME_LID_EFFECTS = 0x05,
 	NVME_LID_SELF_TEST = 0x06,
 	NVME_LID_ANA = 0x0c,
+	NVME_LID_FEATURES = 0x12,
 	NVME_LID_DISCOVERY = 0x70,
 	NVME_LID_RESERVATION = 0x80,
 };
@@ -144,5 +145,18 @@ struct nvme_log_ana_group {
 	uint8_t rsvd17[15];
 };
 static_assert(sizeof(struct nvme_log_ana_group) == 32, "ANA group descriptor");
+
+/* 12h: one entry per feature. */
+enum nvme_feature_effects {
+	NVME_FEATURE_SUPPORTED = 1 << 0,
+	NVME_FEATURE_CCC = 1 << 4,      /* changes the controller's capabilities */
+	NVME_FEATURE_SCOPE_NS = 1 << 20,
+	NVME_FEATURE_SCOPE_CTRL = 1 << 21,
+};
+
+struct nvme_log_features {
+	le32 fid[256];
+};
+static_assert(sizeof(struct nvme_log_features) == 1024, "feature effects log page");
 
 #endif

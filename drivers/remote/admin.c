@@ -60,6 +60,28 @@ int remote_exec(struct remote_queue *q, struct nvme_sqe *sqe, enum remote_dir di
 
 /* ---- Fabrics: base 2.0c 3.3.2 ---- */
 
+/* Connect Invalid Parameters: WHERE, dw0, says which; old targets leave it 0. */
+static int connect_param(struct remote_queue *q, uint32_t where)
+{
+	const struct remote_options *opt = &q->ctrl->opt;
+	bool data = where & NVMF_IATTR_DATA;
+
+	switch (where) {
+	case 0:
+	case NVMF_IATTR_DATA | offsetof(struct nvmf_connect_data, subnqn):
+		snprintf(q->why, sizeof(q->why), "the target knows no subsystem %s", opt->nqn);
+		return -ENOENT;
+	case NVMF_IATTR_DATA | offsetof(struct nvmf_connect_data, hostnqn):
+		snprintf(q->why, sizeof(q->why), "the target takes no host of the name %s",
+			 opt->hostnqn);
+		return -EINVAL;
+	default:
+		snprintf(q->why, sizeof(q->why), "the target refuses byte %u of the %s of Connect",
+			 where & 0xffff, data ? "data" : "command");
+		return -EINVAL;
+	}
+}
+
 int remote_connect_cmd(struct remote_queue *q, uint16_t *cntlid)
 {
 	struct remote_ctrl *c = q->ctrl;
@@ -97,8 +119,7 @@ int remote_connect_cmd(struct remote_queue *q, uint16_t *cntlid)
 			 c->opt.hostnqn);
 		return -EACCES;
 	case NVME_SC_CONNECT_PARAM:
-		snprintf(q->why, sizeof(q->why), "the target knows no subsystem %s", c->opt.nqn);
-		return -ENOENT;
+		return connect_param(q, result.dw0);
 	case NVME_SC_CONNECT_BUSY:
 		snprintf(q->why, sizeof(q->why), "the target has no controller free");
 		return -EBUSY;

@@ -114,8 +114,8 @@ static int mask_fail(struct cmd_ctx *ctx, const struct nvmf_subsystem *subsys, i
 		return cmd_fail(ctx, rc, "host %s: sees namespace %u of %s already", host, nsid,
 				subsys->nqn);
 	case -ESRCH:
-		return cmd_fail(ctx, rc, "host %s: does not see namespace %u of %s; namespace show "
-				"says who does", host, nsid, subsys->nqn);
+		return cmd_fail(ctx, -ENOENT, "host %s: does not see namespace %u of %s; "
+				"namespace show says who does", host, nsid, subsys->nqn);
 	case -EINVAL:
 		return cmd_fail(ctx, rc, "host %s: not an NQN; /etc/nvme/hostnqn of the host has "
 				"it", host);

@@ -193,6 +193,7 @@ static void ctrl_destroy(struct nvmf_ctrl *ctrl)
 	free(atomic_load(&ctrl->view));
 	free(ctrl->view_next);
 	nvmf_resv_log_reset(ctrl);
+	nvmf_feature_reset(ctrl);
 	free(ctrl);
 	event_signal(&subsys->ctrl_gone);
 }

@@ -80,7 +80,9 @@ struct nvmf_ctrl {
 	uint32_t events_masked;         /* sent, and its log page not read since */
 	uint32_t discovery_digest;      /* of the discovery log that its host sees */
 
-	uint32_t arbitration, error_recovery, atomicity;
+	uint32_t arbitration, atomicity;
+	uint16_t error_recovery;        /* of all, unless there are */
+	uint16_t *error_recovery_ns;    /* each namespace's own, by NSID - 1 */
 	uint32_t temperature[2];        /* thresholds, kelvin: over, under */
 	uint8_t host_behavior[512];
 	unsigned abort_count;           /* Abort commands under way */

@@ -103,8 +103,8 @@ uint16_t nvmf_fabrics_parse(struct nvmf_req *req)
 	case NVMF_DISCONNECT:
 		req->exec = disconnect_exec;
 		return 0;
-	default:
-		return NVME_SC_INVALID_OPCODE;
+	default:                        /* 3.3.3.1.1: FCTYPE is a field */
+		return NVME_SC_INVALID_FIELD;
 	}
 	return queue->qid == 0 ? 0 : NVME_SC_INVALID_FIELD;
 }
@@ -112,5 +112,5 @@ uint16_t nvmf_fabrics_parse(struct nvmf_req *req)
 /* Parse puts the right one in its place. */
 void nvmf_fabrics_exec(struct nvmf_req *req)
 {
-	nvmf_req_done(req, NVME_SC_INVALID_OPCODE | NVME_STATUS_DNR);
+	nvmf_req_done(req, NVME_SC_INVALID_FIELD | NVME_STATUS_DNR);
 }

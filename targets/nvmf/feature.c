@@ -5,9 +5,11 @@
  */
 #include "targets/nvmf/nvmf.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/config.h"
+#include "core/spec/nvme_log.h"
 
 enum {
 	FEATURE_CHANGEABLE = 1 << 0,
@@ -82,19 +84,48 @@ static uint16_t temperature_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, ui
 	return 0;
 }
 
+/* Each namespace has its own; that of none in particular is what was set for all last. */
 static uint16_t error_recovery_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 {
-	req->dw0 = ctrl->error_recovery;
+	uint32_t nsid = le32_get(req->sqe.nsid);
+
+	if (nsid == 0 || nsid == (uint32_t)NVME_NSID_ALL) {
+		req->dw0 = ctrl->error_recovery;
+		return 0;
+	}
+	if (!nvmf_view_find(ctrl, nsid))
+		return NVME_SC_INVALID_NS;
+	req->dw0 = ctrl->error_recovery_ns ? ctrl->error_recovery_ns[nsid - 1]
+					   : ctrl->error_recovery;
 	return 0;
+}
+
+static void error_recovery_all(struct nvmf_ctrl *ctrl, uint16_t tler)
+{
+	ctrl->error_recovery = tler;
+	free(ctrl->error_recovery_ns);
+	ctrl->error_recovery_ns = NULL;
 }
 
 static uint16_t error_recovery_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
 {
-	(void)req;
+	uint32_t nsid = le32_get(req->sqe.nsid), max = config.nvmf_namespaces_max;
+
 	/* errors of deallocated blocks are for namespaces that say so: none does */
 	if (cdw11 & ERROR_RECOVERY_DULBE)
 		return NVME_SC_INVALID_FIELD;
-	ctrl->error_recovery = cdw11 & 0xffff;
+	if (nsid == 0 || nsid == (uint32_t)NVME_NSID_ALL) {
+		error_recovery_all(ctrl, (uint16_t)cdw11);
+		return 0;
+	}
+	if (!ctrl->error_recovery_ns) {
+		ctrl->error_recovery_ns = calloc(max, sizeof(ctrl->error_recovery_ns[0]));
+		if (!ctrl->error_recovery_ns)
+			return NVME_SC_INTERNAL;
+		for (uint32_t i = 0; i < max; i++)
+			ctrl->error_recovery_ns[i] = ctrl->error_recovery;
+	}
+	ctrl->error_recovery_ns[nsid - 1] = (uint16_t)cdw11;
 	return 0;
 }
 
@@ -121,14 +152,14 @@ static uint16_t write_cache_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 	return 0;
 }
 
-static uint32_t queues_value(const struct nvmf_ctrl *ctrl)
+static uint32_t queues_value(unsigned count)
 {
-	return (ctrl->queues_granted - 1) | (ctrl->queues_granted - 1) << 16;
+	return (count - 1) | (count - 1) << 16;
 }
 
 static uint16_t queues_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 {
-	req->dw0 = queues_value(ctrl);
+	req->dw0 = queues_value(ctrl->queues_granted);
 	return 0;
 }
 
@@ -141,7 +172,7 @@ static uint16_t queues_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_
 	if (ctrl->queue_count)
 		return NVME_SC_SEQUENCE_ERROR;
 	ctrl->queues_granted = MIN(MIN(nsq, ncq) + 1, config.nvmf_queues_max);
-	req->dw0 = queues_value(ctrl);
+	req->dw0 = queues_value(ctrl->queues_granted);
 	return 0;
 }
 
@@ -242,7 +273,8 @@ static const struct feature features[] = {
 /* As they are before a host changes them. */
 void nvmf_feature_reset(struct nvmf_ctrl *ctrl)
 {
-	ctrl->aec = ctrl->arbitration = ctrl->error_recovery = ctrl->atomicity = 0;
+	ctrl->aec = ctrl->arbitration = ctrl->atomicity = 0;
+	error_recovery_all(ctrl, 0);
 	ctrl->temperature[0] = TEMPERATURE_DEFAULT_OVER;
 	ctrl->temperature[1] = 0;
 	memset(ctrl->host_behavior, 0, sizeof(ctrl->host_behavior));
@@ -252,18 +284,24 @@ static uint32_t feature_default(const struct nvmf_req *req, const struct feature
 {
 	bool under = le32_get(req->sqe.cdw11) & TEMPERATURE_UNDER;
 
+	if (feature->fid == NVME_FEAT_QUEUES)
+		return queues_value(config.nvmf_queues_max);
 	return feature->fid == NVME_FEAT_TEMPERATURE && under ? 0 : feature->dflt;
+}
+
+/* Whether controllers of the kind that REQ is for have it. */
+static bool feature_there(const struct nvmf_req *req, const struct feature *feature)
+{
+	return !req->queue->subsys->discovery || (feature->flags & FEATURE_DISCOVERY);
 }
 
 static const struct feature *feature_find(const struct nvmf_req *req)
 {
 	uint8_t fid = (uint8_t)le32_get(req->sqe.cdw10);
-	bool discovery = req->queue->subsys->discovery;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
 		if (features[i].fid == fid)
-			return !discovery || (features[i].flags & FEATURE_DISCOVERY) ? &features[i]
-										     : NULL;
+			return feature_there(req, &features[i]) ? &features[i] : NULL;
 	return NULL;
 }
 
@@ -352,4 +390,20 @@ void nvmf_feature_get_exec(struct nvmf_req *req)
 		req->dw0 = feature_default(req, feature);
 	}
 	nvmf_req_done(req, status ? status | NVME_STATUS_DNR : 0);
+}
+
+/* Base 2.0c 5.16.1.18. */
+void nvmf_feature_log_emit(struct nvmf_req *req)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
+		const struct feature *f = &features[i];
+		le32 effects = le32_make(NVME_FEATURE_SUPPORTED |
+					 (f->flags & FEATURE_CHANGEABLE ? NVME_FEATURE_CCC : 0) |
+					 (f->flags & FEATURE_NS ? NVME_FEATURE_SCOPE_NS
+								: NVME_FEATURE_SCOPE_CTRL));
+
+		if (feature_there(req, f))
+			nvmf_req_emit(req, nvmf_log_offset(req), f->fid * sizeof(effects),
+				      &effects, sizeof(effects));
+	}
 }

@@ -293,7 +293,8 @@ static uint16_t id_iocs(struct nvmf_req *req, void *page)
 	uint16_t cntid = (uint16_t)(le32_get(req->sqe.cdw10) >> NVME_IDENTIFY_CNTID_SHIFT);
 	le64 *vectors = page;
 
-	if (cntid != NVMF_CNTLID_DYNAMIC && cntid != req->queue->ctrl->cntlid)
+	/* FFFFh is this controller; 0 is none's, and what hosts say that do not mean any */
+	if (cntid != 0 && cntid != NVMF_CNTLID_DYNAMIC && cntid != req->queue->ctrl->cntlid)
 		return NVME_SC_INVALID_FIELD;
 	vectors[0] = le64_make(1 << NVME_CSI_NVM);
 	return 0;

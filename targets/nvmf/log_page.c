@@ -102,6 +102,7 @@ static void log_effects_emit(struct nvmf_req *req)
 enum {
 	LOG_IO = 1 << 0,                /* of I/O controllers */
 	LOG_DISCOVERY = 1 << 1,         /* of discovery controllers */
+	LOG_IOCS = 1 << 2,              /* CSI says of which command set */
 };
 
 struct log_page {
@@ -125,7 +126,10 @@ static const struct log_page log_pages[] = {
 	{ NVME_LID_CHANGED_NS, LOG_IO, sizeof(struct nvme_log_changed_ns), NULL, log_changed_emit,
 	  NVMF_EVENT_NS_CHANGED },
 	{ NVME_LID_ANA, LOG_IO, 0, nvmf_ana_log_len, nvmf_ana_log_emit, NVMF_EVENT_ANA },
-	{ NVME_LID_EFFECTS, LOG_IO, sizeof(struct nvme_log_effects), NULL, log_effects_emit, -1 },
+	{ NVME_LID_EFFECTS, LOG_IO | LOG_IOCS, sizeof(struct nvme_log_effects), NULL,
+	  log_effects_emit, -1 },
+	{ NVME_LID_FEATURES, LOG_IO | LOG_DISCOVERY | LOG_IOCS, sizeof(struct nvme_log_features),
+	  NULL, nvmf_feature_log_emit, -1 },
 	{ NVME_LID_RESERVATION, LOG_IO, sizeof(struct nvme_log_resv), NULL, log_resv_emit,
 	  NVMF_EVENT_RESERVATION },
 	{ NVME_LID_DISCOVERY, LOG_DISCOVERY, 0, nvmf_discovery_log_len, nvmf_discovery_log_emit,
@@ -154,10 +158,19 @@ static void log_supported_emit(struct nvmf_req *req)
 				 sizeof(supported));
 }
 
+/* CSI is ignored unless the page has it and the host has enabled all command sets: 5.16. */
+static bool log_iocs_valid(const struct nvmf_req *req, const struct log_page *page)
+{
+	uint32_t css = req->queue->ctrl->cc >> NVME_CC_CSS_SHIFT & 7;
+
+	return !(page->kinds & LOG_IOCS) || css != NVME_CC_CSS_ALL ||
+	       le32_get(req->sqe.cdw14) >> NVME_LOG_CSI_SHIFT == NVME_CSI_NVM;
+}
+
 uint16_t nvmf_log_parse(struct nvmf_req *req)
 {
 	const struct log_page *page = log_find(req);
-	uint32_t cdw10 = le32_get(req->sqe.cdw10), cdw14 = le32_get(req->sqe.cdw14);
+	uint32_t cdw10 = le32_get(req->sqe.cdw10);
 	uint64_t numd = ((uint64_t)(le32_get(req->sqe.cdw11) & 0xffff) << 16 |
 			 cdw10 >> NVME_LOG_NUMDL_SHIFT) + 1;
 	uint64_t offset = nvmf_log_offset(req);
@@ -167,7 +180,7 @@ uint16_t nvmf_log_parse(struct nvmf_req *req)
 		return NVME_SC_LOG_PAGE_INVALID;
 	if (numd * 4 > MIN(config.nvmf_mdts_bytes, BUF_REQUEST_MAX))
 		return NVME_SC_INVALID_FIELD;
-	if (offset % 4 || (cdw14 & NVME_LOG_OT) || cdw14 >> NVME_LOG_CSI_SHIFT != NVME_CSI_NVM)
+	if (offset % 4 || (le32_get(req->sqe.cdw14) & NVME_LOG_OT) || !log_iocs_valid(req, page))
 		return NVME_SC_INVALID_FIELD;
 	if (offset > (page->len ? page->len : page->len_of(req)))
 		return NVME_SC_INVALID_FIELD;

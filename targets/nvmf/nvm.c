@@ -68,7 +68,10 @@ static void nvm_write_exec(struct nvmf_req *req)
 
 /* ---- parsing ---- */
 
-/* Namespace, range and flags of all commands with SLBA and NLB. */
+/*
+ * Namespace, range and flags of all commands with SLBA and NLB. No namespace has protection
+ * information, so what the command says of it is ignored: NVM 1.0 3, figures 9 and 10.
+ */
 static inline uint16_t nvm_range_parse(struct nvmf_req *req, enum io_op op)
 {
 	struct nvmf_ns *ns;
@@ -79,9 +82,6 @@ static inline uint16_t nvm_range_parse(struct nvmf_req *req, enum io_op op)
 
 	if (unlikely(status))
 		return status;
-	/* no protection information: nothing to check or to generate */
-	if (unlikely(cdw12 & (NVME_RW_PRACT | NVME_RW_PRCHK_MASK | NVME_RW_STC)))
-		return NVME_SC_INVALID_FIELD;
 	count = ns->bdev->block_count;
 	if (unlikely(lba >= count || blocks > count - lba))
 		return NVME_SC_LBA_RANGE;

@@ -28,8 +28,8 @@ uint16_t nvm_copy_parse(struct nvmf_req *req)
 
 	if (status)
 		return status;
-	/* format 0 only; no protection information, no directives */
-	if (cdw12 & (NVME_COPY_FORMAT_MASK | NVME_COPY_PRINFO_MASK | NVME_COPY_STC_MASK))
+	/* what is said of protection information is ignored: no namespace has any */
+	if (cdw12 & NVME_COPY_FORMAT_MASK)
 		return NVME_SC_INVALID_FIELD;
 	if (count > NVM_COPY_RANGES_MAX)
 		return NVME_SC_SIZE_LIMIT;

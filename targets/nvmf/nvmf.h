@@ -91,6 +91,8 @@ void nvmf_feature_set_exec(struct nvmf_req *req);
 uint16_t nvmf_feature_get_parse(struct nvmf_req *req);
 void nvmf_feature_get_exec(struct nvmf_req *req);
 void nvmf_feature_reset(struct nvmf_ctrl *ctrl);
+/* Log page 12h. */
+void nvmf_feature_log_emit(struct nvmf_req *req);
 
 /* log_page.c */
 uint16_t nvmf_log_parse(struct nvmf_req *req);

@@ -298,7 +298,8 @@ static enum nvmf_tcp_step recv_pdu(struct nvmf_tcp_conn *conn, const uint8_t *he
 
 	trace(TRACE_NVMF_RECV, (uintptr_t)conn, conn->pdu.type);
 	if (unlikely(!nvmf_tcp_header_decode(&conn->framing, header, &conn->pdu, &fault)))
-		return recv_fatal(conn, &fault, header, conn->pdu.header_len);
+		return recv_fatal(conn, &fault, header,
+				  header[offsetof(struct nvme_tcp_ch, hlen)]);
 	switch (conn->pdu.type) {
 	case NVME_TCP_CMD:
 		return recv_cmd(conn, header, next);

@@ -64,14 +64,19 @@ def nobody_else_notices(karst, bystander):
     karst.check_log()
 
 
-def expect_end(connection, wanted):
-    """The target says why with a C2HTermReq, then closes."""
+def expect_end(connection, wanted, sent=None):
+    """The target says why with a C2HTermReq, then closes.
+
+    SENT is the PDU at fault, whose header comes back: as long as HLEN says, without its digest.
+    """
     with pytest.raises(pdu.Terminated) as ended:
         while True:
             connection.recv()
     assert ended.value.fes in wanted.fes, f"{ended.value}, wanted {wanted.fes}"
     if wanted.fei is not None:
         assert ended.value.fei == wanted.fei, f"{ended.value}, wanted offset {wanted.fei}"
+    if sent:
+        assert ended.value.header == sent[:min(max(sent[HLEN], 8), len(sent), 128)]
     with pytest.raises(nvme_tcp.Closed):
         connection.recv_exact(1)
 
@@ -109,7 +114,7 @@ FIRST = [
 def test_wrong_first_pdu_is_answered_and_ends_the_connection(karst, wanted):
     with nvme_tcp.Connection("127.0.0.1", karst.port) as connection:
         connection.send(wanted.send)
-        expect_end(connection, wanted)
+        expect_end(connection, wanted, wanted.send)
 
 
 def test_termination_request_of_the_host_ends_the_connection_without_an_answer(karst):
@@ -164,8 +169,9 @@ SECOND = [
 @pytest.mark.parametrize("wanted", SECOND)
 def test_wrong_pdu_before_connect_is_answered_and_ends_the_connection(karst, wanted):
     with nvme_tcp.Queue("127.0.0.1", karst.port) as queue:
-        queue.send(wanted.send(queue.framing))
-        expect_end(queue, wanted)
+        sent = wanted.send(queue.framing)
+        queue.send(sent)
+        expect_end(queue, wanted, sent)
 
 
 DIGESTS = [
@@ -185,8 +191,9 @@ DIGESTS = [
 @pytest.mark.parametrize("wanted", DIGESTS)
 def test_wrong_digest_is_answered_and_ends_the_connection(karst, wanted):
     with nvme_tcp.Queue("127.0.0.1", karst.port, hdgst=True, ddgst=True) as queue:
-        queue.send(wanted.send(queue.framing))
-        expect_end(queue, wanted)
+        sent = wanted.send(queue.framing)
+        queue.send(sent)
+        expect_end(queue, wanted, sent)
 
 
 # While a write waits for its data
@@ -248,8 +255,9 @@ def test_wrong_data_for_a_write_is_answered_and_writes_nothing(karst, bystander,
     with nvme_tcp.Host("127.0.0.1", karst.port, NQN) as host:
         queue, data, r2t = start_write(host, SIZE)
         assert r2t.length == SIZE, "the target asks for 64 KiB at once"
-        queue.send(wanted.send(part(queue.framing, r2t, data, queue.icresp.maxh2cdata)))
-        expect_end(queue, wanted)
+        sent = wanted.send(part(queue.framing, r2t, data, queue.icresp.maxh2cdata))
+        queue.send(sent)
+        expect_end(queue, wanted, sent)
     assert bystander.read(1, 0, SIZE // 512) == known
 
 

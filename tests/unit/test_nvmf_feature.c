@@ -35,6 +35,13 @@ static struct tbox_end set(uint8_t fid, uint32_t nsid, uint32_t cdw11)
 	return tbox_run(&h.admin, &sqe, NULL, 0, false, NULL, 0);
 }
 
+static struct tbox_end error_recovery(uint32_t nsid)
+{
+	struct nvme_sqe sqe = tbox_sqe(NVME_ADM_GET_FEATURES, nsid, NVME_FEAT_ERROR_RECOVERY, 0);
+
+	return tbox_run(&h.admin, &sqe, NULL, 0, false, NULL, 0);
+}
+
 /* A value to set, what it is before, and by default; that there is one that cannot be set. */
 static const struct row {
 	uint8_t fid;
@@ -99,6 +106,28 @@ static void test_namespaces_of_features(void **state)
 	hosts_down(&h);
 }
 
+/* Error recovery is each namespace's own, until it is set for all. */
+static void test_error_recovery_is_of_a_namespace(void **state)
+{
+	static const struct {
+		uint32_t set_nsid, tler, one, two, all;
+	} steps[] = {
+		{ 1, 5, 5, 0, 0 }, { 2, 6, 5, 6, 0 }, { 0xffffffff, 7, 7, 7, 7 }, { 2, 8, 7, 8, 7 },
+	};
+
+	hosts_up(&h, TBOX_HOST, &hosts_addr);
+	assert_int_equal(hosts_ns_add(2, .private = false), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
+		assert_int_equal(set(NVME_FEAT_ERROR_RECOVERY, steps[i].set_nsid,
+				     steps[i].tler).status, 0);
+		assert_int_equal(error_recovery(1).dw0, steps[i].one);
+		assert_int_equal(error_recovery(2).dw0, steps[i].two);
+		assert_int_equal(error_recovery(0xffffffff).dw0, steps[i].all);
+	}
+	assert_int_equal(error_recovery(9).status, NVME_SC_INVALID_NS | DNR);
+	hosts_down(&h);
+}
+
 /* The data of a feature comes with its value, not with the question whether it can be changed. */
 static void test_features_with_data_by_select(void **state)
 {
@@ -111,6 +140,9 @@ static void test_features_with_data_by_select(void **state)
 	assert_int_equal(set(NVME_FEAT_WRITE_CACHE, 0, 0).status,
 			 NVME_SC_FEATURE_NOT_CHANGEABLE | DNR);
 	assert_int_equal(get(NVME_FEAT_WRITE_CACHE, NVME_FEAT_SEL_SUPPORTED, 0, 0).dw0, 0);
+	/* as many queues as there can be, until the host wants fewer */
+	assert_int_equal(get(NVME_FEAT_QUEUES, NVME_FEAT_SEL_DEFAULT, 0, 0).dw0,
+			 (config.nvmf_queues_max - 1) * 0x10001u);
 	hosts_down(&h);
 }
 
@@ -151,6 +183,7 @@ int main(void)
 		tbox_test(test_current_default_saved_and_supported),
 		tbox_test(test_nothing_can_be_saved),
 		tbox_test(test_namespaces_of_features),
+		tbox_test(test_error_recovery_is_of_a_namespace),
 		tbox_test(test_features_with_data_by_select),
 		tbox_test(test_features_of_a_namespace_that_is_out_of_reach),
 		tbox_test(test_events_that_are_masked_later),

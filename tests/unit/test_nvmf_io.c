@@ -255,10 +255,7 @@ static void test_wrong_commands_have_their_status(void **state)
 		{ NVME_NVM_READ, 0xffffffff, 0, 0, NVME_SC_INVALID_NS },
 		{ NVME_NVM_FLUSH, 2, 0, 0, NVME_SC_INVALID_NS },
 		{ NVME_NVM_VERIFY, 1, TBOX_BLOCKS - 1, 1, NVME_SC_LBA_RANGE },
-		{ NVME_NVM_VERIFY, 1, 0, NVME_RW_PRACT, NVME_SC_INVALID_FIELD },
 		{ NVME_NVM_READ, 1, 0, 2048, NVME_SC_INVALID_FIELD },
-		{ NVME_NVM_READ, 1, 0, NVME_RW_PRACT, NVME_SC_INVALID_FIELD },
-		{ NVME_NVM_READ, 1, 0, 1 << 26, NVME_SC_INVALID_FIELD },
 		{ NVME_NVM_WRITE_UNCORRECTABLE, 1, 0, 0, NVME_SC_INVALID_OPCODE },
 		{ NVME_NVM_COPY, 1, 0, 1 << 8, NVME_SC_INVALID_FIELD },
 		{ NVME_NVM_COPY, 1, 0, 128, NVME_SC_SIZE_LIMIT },
@@ -275,6 +272,29 @@ static void test_wrong_commands_have_their_status(void **state)
 		sqe.rw_cdw12 = le32_make(rows[i].cdw12);
 		assert_int_equal(tbox_run(&io, &sqe, NULL, 0, false, in, sizeof(in)).status,
 				 rows[i].status | NVME_STATUS_DNR);
+	}
+	goodbye(&admin, &io);
+}
+
+/* NVM 1.0 3, figures 9 and 10: without protection information in the namespace, it is ignored. */
+static void test_protection_information_is_ignored(void **state)
+{
+	static const uint8_t opcs[] = {
+		NVME_NVM_READ, NVME_NVM_WRITE, NVME_NVM_COMPARE, NVME_NVM_WRITE_ZEROES,
+		NVME_NVM_VERIFY,
+	};
+	struct tbox_conn admin, io;
+
+	tbox_host(&admin, &io, 0);
+	memset(out, 0x5a, 4096);
+	memset(tbox_disk->view, 0x5a, 4096);
+	for (unsigned i = 0; i < ARRAY_SIZE(opcs); i++) {
+		struct nvme_sqe sqe = tbox_rw(opcs[i], 0, 8);
+		size_t out_len = opcs[i] & 1 ? 4096 : 0;
+
+		sqe.rw_cdw12 = le32_make(le32_get(sqe.rw_cdw12) | NVME_RW_PI_MASK);
+		assert_int_equal(tbox_run(&io, &sqe, out_len ? out : NULL, out_len, true, in,
+					  4096).status, 0);
 	}
 	goodbye(&admin, &io);
 }
@@ -388,6 +408,7 @@ int main(void)
 		tbox_test(test_sq_head_moves_with_the_commands),
 		tbox_test(test_flush_zeroes_deallocate_compare),
 		tbox_test(test_wrong_commands_have_their_status),
+		tbox_test(test_protection_information_is_ignored),
 		tbox_test(test_wrong_sgl_has_its_status),
 		tbox_test(test_disk_errors_have_their_status),
 		tbox_test(test_wrong_data_digest_fails_the_command_only),

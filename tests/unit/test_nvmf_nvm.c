@@ -71,7 +71,9 @@ static void test_ranges_are_copied_one_behind_the_other(void **state)
 	uint64_t at = 1000;
 
 	up();
-	assert_int_equal(copy(at, NVME_RW_FUA, ranges, ARRAY_SIZE(ranges)).status, 0);
+	/* what the command says of protection information is ignored: there is none */
+	assert_int_equal(copy(at, NVME_RW_FUA | NVME_COPY_PI_MASK, ranges,
+			      ARRAY_SIZE(ranges)).status, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++)
 		for (unsigned k = 0; k < ranges[i].blocks; k++)
 			assert_true(block_is(at++, fill_of(ranges[i].lba + k)));
@@ -114,9 +116,6 @@ static void test_wrong_copies_change_nothing(void **state)
 		uint16_t status;
 	} rows[] = {
 		{ 100, 1 << 8, { { 0, 1 }, { 1, 1 } }, NVME_SC_INVALID_FIELD },
-		{ 100, 1 << 12, { { 0, 1 }, { 1, 1 } }, NVME_SC_INVALID_FIELD },
-		{ 100, 1 << 26, { { 0, 1 }, { 1, 1 } }, NVME_SC_INVALID_FIELD },
-		{ 100, 1 << 24, { { 0, 1 }, { 1, 1 } }, NVME_SC_INVALID_FIELD },
 		{ 100, 0, { { 0, 1 }, { TBOX_BLOCKS, 1 } }, NVME_SC_LBA_RANGE },
 		{ 100, 0, { { 0, 1 }, { TBOX_BLOCKS - 1, 2 } }, NVME_SC_LBA_RANGE },
 		{ 100, 0, { { 0, 1 }, { UINT64_MAX, 1 } }, NVME_SC_LBA_RANGE },
