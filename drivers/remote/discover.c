@@ -13,7 +13,8 @@
 #include "core/spec/nvme_log.h"
 #include "drivers/remote/remote.h"
 
-enum { RECORDS_MAX = 1024, READS_MAX = 5 };
+/* 16 MiB of log: each of a target's 1024 subsystems on several addresses */
+enum { RECORDS_MAX = 16 * 1024, READS_MAX = 5 };
 
 /* Text padded with blanks or NULs, printable. */
 static void text_take(const char *field, size_t len, char *text)
@@ -111,7 +112,8 @@ static int log_rows(struct cmd_ctx *ctx, struct remote_ctrl *c)
 	} while (rc == -EAGAIN && ++reads < READS_MAX);
 	if (rc < 0) {
 		snprintf(c->why, sizeof(c->why), "the discovery log cannot be read: %.200s",
-			 c->admin->why[0] ? c->admin->why : strerror(-rc));
+			 c->admin->why[0] ? c->admin->why : rc == -E2BIG ?
+			 "it claims more entries than can be" : strerror(-rc));
 		return rc;
 	}
 	for (unsigned i = 0; i < count; i++)

@@ -47,7 +47,7 @@ static void refuse(struct remote_queue *q, const uint8_t *header, enum nvme_tcp_
 {
 	struct remote_fault fault = { .fes = fes, .fei = fei, .what = what };
 
-	remote_conn_fault(q, &fault, header, q->pdu.header_len);
+	remote_conn_fault(q, &fault, header, header[offsetof(struct nvme_tcp_ch, hlen)]);
 }
 
 /* ---- data ---- */
@@ -243,7 +243,7 @@ static void recv_pdu(struct remote_queue *q, const uint8_t *header)
 
 	q->header_have = 0;
 	if (unlikely(!remote_header_decode(&q->framing, header, &q->pdu, &fault))) {
-		remote_conn_fault(q, &fault, header, q->pdu.header_len);
+		remote_conn_fault(q, &fault, header, header[offsetof(struct nvme_tcp_ch, hlen)]);
 		return;
 	}
 	switch (q->pdu.type) {

@@ -42,7 +42,7 @@ enum {
 	REMOTE_NAME_BYTES = 32,
 	REMOTE_WHY_BYTES = 320,
 	REMOTE_PATHS_MAX = 8,           /* of a disk */
-	REMOTE_NS_MAX = 256,            /* of a controller */
+	REMOTE_NS_MAX = 1024,           /* of a controller */
 	REMOTE_ADMIN_DEPTH = 32,
 	REMOTE_INDEX_BITS = 10,         /* of a cid: slot; above: generation */
 	REMOTE_DEPTH_MAX = 1 << REMOTE_INDEX_BITS,

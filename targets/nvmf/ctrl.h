@@ -57,6 +57,7 @@ struct nvmf_ctrl {
 	uint16_t cntlid;
 	uint16_t portid;                /* where its queues come in: one port for all */
 	_Atomic(struct nvmf_view *) view;       /* never NULL */
+	atomic_bool write_through;      /* the host has turned the volatile cache off */
 	struct nvmf_view *view_next;    /* view.c */
 	char hostnqn[NVMF_NQN_BYTES];
 	uint8_t hostid[16];
@@ -110,6 +111,12 @@ static inline uint16_t nvmf_view_get(const struct nvmf_queue *queue, uint32_t ns
 
 	*ns = nsid - 1 < view->nn ? view->slots[nsid - 1].ns : NULL;
 	return *ns ? view->slots[nsid - 1].status : NVME_SC_INVALID_NS;
+}
+
+/* What writes of the queue's host are beside what they say: enum io_flag. */
+static inline unsigned nvmf_write_flags(const struct nvmf_queue *queue)
+{
+	return atomic_load_explicit(&queue->ctrl->write_through, memory_order_relaxed) ? IO_FUA : 0;
 }
 
 /* ---- functions, by file ---- */

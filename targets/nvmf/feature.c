@@ -144,11 +144,17 @@ static uint16_t profile_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32
 	return cdw11 & 0x1ff ? NVME_SC_CSI_COMBINATION : 0;
 }
 
-/* The caches are the disks' own and stay on. */
+/* The caches are the disks' own and stay on; a host that wants none has each write go through. */
 static uint16_t write_cache_get(struct nvmf_req *req, struct nvmf_ctrl *ctrl)
 {
-	(void)ctrl;
-	req->dw0 = 1;
+	req->dw0 = !atomic_load(&ctrl->write_through);
+	return 0;
+}
+
+static uint16_t write_cache_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_t cdw11)
+{
+	(void)req;
+	atomic_store(&ctrl->write_through, !(cdw11 & 1));
 	return 0;
 }
 
@@ -256,7 +262,7 @@ static const struct feature features[] = {
 	  temperature_set },
 	{ NVME_FEAT_ERROR_RECOVERY, FEATURE_CHANGEABLE | FEATURE_NS, 0, 0, error_recovery_get,
 	  error_recovery_set },
-	{ NVME_FEAT_WRITE_CACHE, 0, 0, 1, write_cache_get, NULL },
+	{ NVME_FEAT_WRITE_CACHE, FEATURE_CHANGEABLE, 0, 1, write_cache_get, write_cache_set },
 	{ NVME_FEAT_QUEUES, FEATURE_CHANGEABLE, 0, 0, queues_get, queues_set },
 	{ NVME_FEAT_WRITE_ATOMICITY, FEATURE_CHANGEABLE, 0, 0, atomicity_get, atomicity_set },
 	{ NVME_FEAT_AEC, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, aec_get, aec_set },
@@ -275,6 +281,7 @@ void nvmf_feature_reset(struct nvmf_ctrl *ctrl)
 {
 	ctrl->aec = ctrl->arbitration = ctrl->atomicity = 0;
 	error_recovery_all(ctrl, 0);
+	atomic_store(&ctrl->write_through, false);
 	ctrl->temperature[0] = TEMPERATURE_DEFAULT_OVER;
 	ctrl->temperature[1] = 0;
 	memset(ctrl->host_behavior, 0, sizeof(ctrl->host_behavior));
@@ -341,8 +348,6 @@ uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
 		return NVME_SC_INVALID_FIELD;
 	if (le32_get(req->sqe.cdw10) & (uint32_t)NVME_FEAT_SV)
 		return NVME_SC_FEATURE_NOT_SAVEABLE;
-	if (!feature->set && !feature->set_exec)
-		return NVME_SC_FEATURE_NOT_CHANGEABLE;
 	if (feature->set_exec)
 		req->exec = feature->set_exec;
 	req->data_len = feature->data_len;

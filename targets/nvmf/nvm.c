@@ -113,7 +113,10 @@ static uint16_t nvm_read_parse(struct nvmf_req *req)
 
 static uint16_t nvm_write_parse(struct nvmf_req *req)
 {
-	return nvm_data_parse(req, IO_WRITE);
+	uint16_t status = nvm_data_parse(req, IO_WRITE);
+
+	req->io.flags |= nvmf_write_flags(req->queue);
+	return status;
 }
 
 static uint16_t nvm_compare_parse(struct nvmf_req *req)
@@ -127,6 +130,7 @@ static uint16_t nvm_write_zeroes_parse(struct nvmf_req *req)
 
 	if (status)
 		return status;
+	req->io.flags |= nvmf_write_flags(req->queue);
 	if (!(le32_get(req->sqe.rw_cdw12) & NVME_RW_DEAC))
 		req->io.flags |= IO_NO_UNMAP;
 	return 0;

@@ -89,7 +89,8 @@ static void copy_step(struct nvmf_req *req)
 	struct nvme_copy_range range = copy_range(req, req->range++);
 
 	req->io.op = IO_COPY;
-	req->io.flags = le32_get(req->sqe.rw_cdw12) & NVME_RW_FUA ? IO_FUA : 0;
+	req->io.flags = nvmf_write_flags(req->queue);
+	req->io.flags |= le32_get(req->sqe.rw_cdw12) & NVME_RW_FUA ? IO_FUA : 0;
 	req->io.iov_count = 0;
 	req->io.src_lba = le64_get(range.slba);
 	req->io.lba_count = le16_get(range.nlb) + 1u;

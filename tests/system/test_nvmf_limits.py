@@ -85,6 +85,15 @@ def test_1024_namespaces_are_listed_and_served(karst):
     assert len(karst.ctl("namespace list")) == NAMESPACES
 
 
+def test_1024_namespaces_become_disks_of_another_karst(karst, out, tmp_path):
+    with Karst(artefact(out / "karst", "firmware"), tmp_path / "near", "", ("-c", "0")) as near:
+        found = near.ctl(f"remote discover 127.0.0.1 port={karst.port}")
+        assert [row["subtype"] for row in found].count("nvm") == SUBSYSTEMS
+        near.ctl(f"disk attach remote far transport=tcp address=127.0.0.1 port={karst.port} "
+                 f"nqn={MANY}1")
+        assert len(near.ctl("disk list")) == NAMESPACES
+
+
 @pytest.mark.parametrize("depth", [32, 128])
 def test_1024_queues_of_one_controller(karst, figure, depth):
     before = memory_in_use(karst)

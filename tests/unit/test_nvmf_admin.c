@@ -198,8 +198,6 @@ static void test_features(void **state)
 		assert_int_equal(feature(NVME_ADM_GET_FEATURES, unknown[i], 0).status,
 				 NVME_SC_INVALID_FIELD | DNR);
 	}
-	assert_int_equal(feature(NVME_ADM_SET_FEATURES, NVME_FEAT_WRITE_CACHE, 0).status,
-			 NVME_SC_FEATURE_NOT_CHANGEABLE | DNR);
 	assert_int_equal(feature(NVME_ADM_SET_FEATURES, NVME_FEAT_QUEUES, 0).status,
 			 NVME_SC_SEQUENCE_ERROR | DNR);
 	tbox_hangup(&io);

@@ -54,6 +54,7 @@ static const struct row {
 	{ NVME_FEAT_ERROR_RECOVERY, 77, 0, CHANGEABLE | OF_NS, 1 << 16, NVME_SC_INVALID_FIELD },
 	{ NVME_FEAT_AEC, NVME_OAES_ANA | NVME_OAES_NS_CHANGED | 0x1f, 0, CHANGEABLE,
 	  (uint32_t)NVME_OAES_DISCOVERY, NVME_SC_INVALID_FIELD },
+	{ NVME_FEAT_WRITE_CACHE, 0, 1, CHANGEABLE, 0, 0 },
 	{ NVME_FEAT_KATO, 5000, 0, CHANGEABLE, 0, 0 },
 	{ NVME_FEAT_IOCS_PROFILE, 0, 0, CHANGEABLE, 1, NVME_SC_CSI_COMBINATION },
 };
@@ -106,6 +107,32 @@ static void test_namespaces_of_features(void **state)
 	hosts_down(&h);
 }
 
+/* Whether what a command writes to block 0 is durable when it has ended. */
+static bool is_durable(struct nvme_sqe sqe, const void *out, size_t len)
+{
+	memset(tbox_disk->view, 0x11, TBOX_BLOCK_BYTES);
+	memset(tbox_disk->media, 0x22, TBOX_BLOCK_BYTES);
+	assert_int_equal(tbox_run(&h.io, &sqe, out, len, true, NULL, 0).status, 0);
+	return memcmp(tbox_disk->media, tbox_disk->view, TBOX_BLOCK_BYTES) == 0;
+}
+
+static void test_writes_without_the_cache_are_durable(void **state)
+{
+	struct nvme_copy_range range = { .slba = le64_make(100) };
+	struct nvme_sqe copy = tbox_sqe(NVME_NVM_COPY, 1, 0, 0);
+	struct nvme_sqe write = tbox_rw(NVME_NVM_WRITE, 0, 1);
+	struct nvme_sqe zeroes = tbox_rw(NVME_NVM_WRITE_ZEROES, 0, 1);
+
+	hosts_up(&h, TBOX_HOST, &hosts_addr);
+	for (unsigned on = 2; on-- > 0;) {
+		assert_int_equal(set(NVME_FEAT_WRITE_CACHE, 0, on).status, 0);
+		assert_int_equal(is_durable(write, data, TBOX_BLOCK_BYTES), !on);
+		assert_int_equal(is_durable(zeroes, NULL, 0), !on);
+		assert_int_equal(is_durable(copy, &range, sizeof(range)), !on);
+	}
+	hosts_down(&h);
+}
+
 /* Error recovery is each namespace's own, until it is set for all. */
 static void test_error_recovery_is_of_a_namespace(void **state)
 {
@@ -137,9 +164,6 @@ static void test_features_with_data_by_select(void **state)
 	assert_int_equal(get(NVME_FEAT_HOST_BEHAVIOR, NVME_FEAT_SEL_SUPPORTED, 0, 512).got, 0);
 	assert_int_equal(get(NVME_FEAT_HOSTID, NVME_FEAT_SEL_SUPPORTED, NVME_FEAT_HOSTID_EXHID,
 			     16).dw0, 0);
-	assert_int_equal(set(NVME_FEAT_WRITE_CACHE, 0, 0).status,
-			 NVME_SC_FEATURE_NOT_CHANGEABLE | DNR);
-	assert_int_equal(get(NVME_FEAT_WRITE_CACHE, NVME_FEAT_SEL_SUPPORTED, 0, 0).dw0, 0);
 	/* as many queues as there can be, until the host wants fewer */
 	assert_int_equal(get(NVME_FEAT_QUEUES, NVME_FEAT_SEL_DEFAULT, 0, 0).dw0,
 			 (config.nvmf_queues_max - 1) * 0x10001u);
@@ -183,6 +207,7 @@ int main(void)
 		tbox_test(test_current_default_saved_and_supported),
 		tbox_test(test_nothing_can_be_saved),
 		tbox_test(test_namespaces_of_features),
+		tbox_test(test_writes_without_the_cache_are_durable),
 		tbox_test(test_error_recovery_is_of_a_namespace),
 		tbox_test(test_features_with_data_by_select),
 		tbox_test(test_features_of_a_namespace_that_is_out_of_reach),
