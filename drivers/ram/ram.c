@@ -24,7 +24,13 @@
 #include "core/bdev.h"
 #include "core/task.h"
 
-enum { RAM_PAGE_BYTES = 4096, RAM_BLOCK_BYTES = 512 };
+enum {
+	RAM_PAGE_BYTES = 4096,
+	RAM_BLOCK_BYTES = 512,
+	/* in one piece: longer ones share their reactor with others between two of them */
+	RAM_XFER_BYTES = 1 << 20,
+	RAM_ZERO_BYTES = 16 << 20,
+};
 
 struct ram_disk {
 	struct bdev bdev;
@@ -166,6 +172,11 @@ static int ram_create(const char *name, uint64_t size, uint32_t block)
 		.ops_supported = 1 << IO_READ | 1 << IO_WRITE | 1 << IO_UNMAP |
 				 1 << IO_WRITE_ZEROES | 1 << IO_COMPARE | 1 << IO_COPY,
 		.unmap_zeroes = true,
+		.limits = {
+			.xfer_bytes_max = RAM_XFER_BYTES,
+			.unmap_blocks_max = RAM_ZERO_BYTES / block,
+			.write_zeroes_blocks_max = RAM_ZERO_BYTES / block,
+		},
 		.optimal_blocks = RAM_PAGE_BYTES / MIN(block, RAM_PAGE_BYTES),
 		.model = "Karst RAM disk",
 	};
