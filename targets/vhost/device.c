@@ -21,7 +21,7 @@
 #include "core/base/log.h"
 #include "core/cmd.h"
 
-enum { BACKLOG = 4, SOCKET_MODE = 0600 };
+enum { BACKLOG = 4, SOCKET_MODE = 0600, PAUSE_US = 100 * 1000 };
 
 static struct list devices = LIST_INIT(devices);
 
@@ -153,12 +153,33 @@ static int socket_open(struct vh_device *dev)
 	return rc;
 }
 
+/* ---- front ends are taken, or wait in line ---- */
+
+static void listen_start(struct vh_device *dev)
+{
+	dev->listening = fd_source_add(&dev->listener, EPOLLIN) == 0;
+	if (!dev->listening)
+		timer_arm(&dev->resume, PAUSE_US);
+}
+
+static void listen_stop(struct vh_device *dev)
+{
+	timer_cancel(&dev->resume);
+	if (dev->listening)
+		fd_source_remove(&dev->listener);
+	dev->listening = false;
+}
+
+static void listen_resume(struct timer *timer)
+{
+	listen_start(container_of(timer, struct vh_device, resume));
+}
+
 static void socket_close(struct vh_device *dev)
 {
 	struct stat st;
 
-	if (!dev->session)
-		fd_source_remove(&dev->listener);
+	listen_stop(dev);
 	close(dev->listener.fd);
 	/* somebody may have put another there */
 	if (lstat(dev->options.path, &st) == 0 && st.st_ino == dev->socket_ino)
@@ -172,16 +193,17 @@ static void device_accept(struct fd_source *source, uint32_t events)
 	struct vh_device *dev = container_of(source, struct vh_device, listener);
 	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), rc;
 
-	if (fd < 0)
+	if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED))
 		return;
-	rc = vh_session_start(dev, fd);
-	if (rc == 0) {
-		/* the next one waits in line until this one has gone */
-		fd_source_remove(&dev->listener);
+	rc = fd < 0 ? -errno : vh_session_start(dev, fd);
+	/* the next one waits in line until this one has gone */
+	listen_stop(dev);
+	if (rc == 0)
 		return;
-	}
 	log_error("vhost %s: no session: %s", dev->options.name, strerror(-rc));
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	timer_arm(&dev->resume, PAUSE_US);
 }
 
 int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
@@ -206,13 +228,8 @@ int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
 		return rc;
 	}
 	dev->listener.event = device_accept;
-	rc = fd_source_add(&dev->listener, EPOLLIN);
-	if (rc) {
-		close(dev->listener.fd);
-		unlink(dev->options.path);
-		lock_drop(dev);
-		return rc;
-	}
+	timer_setup(&dev->resume, listen_resume);
+	listen_start(dev);
 	list_push(&devices, &dev->link);
 	return 0;
 }
@@ -221,16 +238,15 @@ void vh_device_free(struct vh_device *dev)
 {
 	dev->session = NULL;
 	event_signal(&dev->session_gone);
-	if (!dev->deleting && fd_source_add(&dev->listener, EPOLLIN))
-		log_error("vhost %s: no more front ends are taken; delete it and make it again",
-			  dev->options.name);
+	if (!dev->deleting)
+		listen_start(dev);
 }
 
-void vh_device_delete(struct vh_device *dev)
+/* Whoever set dev->deleting, alone. */
+static void device_end(void *arg)
 {
-	if (dev->deleting)
-		return;
-	dev->deleting = true;
+	struct vh_device *dev = arg;
+
 	socket_close(dev);
 	while (dev->session) {
 		vh_session_close(dev->session, "the device is deleted");
@@ -241,15 +257,23 @@ void vh_device_delete(struct vh_device *dev)
 	dev->ops->destroy(dev);
 }
 
-static void delete_task(void *arg)
+void vh_device_delete(struct vh_device *dev)
 {
-	vh_device_delete(arg);
+	if (dev->deleting)
+		return;
+	dev->deleting = true;
+	device_end(dev);
 }
 
 void vh_device_delete_soon(struct vh_device *dev)
 {
-	if (!task_start("vhost delete", delete_task, dev))
-		log_error("vhost %s: no memory to delete it; delete it by hand", dev->options.name);
+	if (dev->deleting)
+		return;
+	dev->deleting = true;
+	if (task_start("vhost delete", device_end, dev))
+		return;
+	dev->deleting = false;
+	log_error("vhost %s: no memory to delete it; delete it by hand", dev->options.name);
 }
 
 void vh_options_text(const struct vh_options *options, char *text, size_t text_bytes)

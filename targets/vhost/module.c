@@ -33,8 +33,12 @@ void vh_fini(void)
 {
 	struct vh_device *dev;
 
-	while ((dev = vh_device_next(NULL)))
-		vh_device_delete(dev);
+	while ((dev = vh_device_next(NULL))) {
+		if (dev->deleting)
+			task_yield();
+		else
+			vh_device_delete(dev);
+	}
 	vh_fault_fini();
 }
 

@@ -173,7 +173,7 @@ static void scsi_destroy(struct vh_device *vhost)
 	struct vh_scsi *dev = vh_scsi_of(vhost);
 
 	vh_scsi_clear(dev);
-	while (atomic_load(&dev->wake_busy))
+	while (dev->changing || atomic_load(&dev->wake_busy))
 		task_yield();
 	free(atomic_load(&dev->table));
 	free(dev);

@@ -9,7 +9,7 @@
 enum {
 	SCSI_TARGETS_MAX = 256,
 	SCSI_EVENTS = 64,               /* that wait for the guest; a power of two */
-	SCSI_REPLY_PIECES = 16,
+	SCSI_REPLY_PIECES = sizeof(struct virtio_scsi_reply),   /* in any layout */
 };
 
 /* Immutable: who is at which target number. */
@@ -22,6 +22,7 @@ struct vh_scsi {
 	struct scsi_port port;
 	_Atomic(struct vh_scsi_table *) table;
 	struct task_lock lock;          /* changes of the table, one at a time; reactor 0 */
+	unsigned changing;              /* tasks that have the lock or wait for it */
 	uint64_t features;              /* of the session; 0: none */
 	/* events for the guest: written on reactor 0, read on the event queue's */
 	struct virtio_scsi_event event[SCSI_EVENTS];

@@ -87,16 +87,17 @@ static void remove_unit(struct vh_scsi *dev, struct scsi_lu *lu)
 
 /* ---- what units tell ---- */
 
+/* Of the device, not of one unit: a command may have removed that one meanwhile. */
 static void gone_task(void *arg)
 {
-	struct scsi_lu *lu = arg;
-	struct vh_scsi *dev = lu->owner;
+	struct vh_scsi *dev = arg;
 
 	task_lock(&dev->lock);
-	/* it may have been removed by a command meanwhile: then LU is no longer there */
 	for (unsigned t = 0; t < SCSI_TARGETS_MAX; t++) {
 		for (unsigned l = 0; l < SCSI_LUNS_MAX; l++) {
-			if (vh_scsi_find(dev, t, l) != lu)
+			struct scsi_lu *lu = vh_scsi_find(dev, t, l);
+
+			if (!lu || !lu->bdev->removing)
 				continue;
 			log_warn("vhost %s target %u: disk %s goes away, and the unit with it",
 				 dev->dev.options.name, t, lu->bdev->name);
@@ -104,11 +105,16 @@ static void gone_task(void *arg)
 		}
 	}
 	task_unlock(&dev->lock);
+	dev->changing--;
 }
 
 static void unit_gone(struct scsi_lu *lu)
 {
-	if (!task_start("vhost unit gone", gone_task, lu))
+	struct vh_scsi *dev = lu->owner;
+
+	if (task_start("vhost unit gone", gone_task, dev))
+		dev->changing++;
+	else
 		log_error("vhost: no memory to remove a unit whose disk goes away");
 }
 
@@ -133,8 +139,9 @@ int vh_scsi_target_add(struct vh_device *vhost, unsigned target, unsigned lun, c
 	struct scsi_lu *lu;
 	int rc = -EEXIST;
 
+	dev->changing++;
 	task_lock(&dev->lock);
-	if (vh_scsi_find(dev, target, lun))
+	if (vhost->deleting || vh_scsi_find(dev, target, lun))
 		goto out;
 	rc = scsi_lu_create(disk, &dev->port, &unit_ops, &lu);
 	if (rc)
@@ -152,6 +159,7 @@ int vh_scsi_target_add(struct vh_device *vhost, unsigned target, unsigned lun, c
 	target_changed(dev, target, lu);
 out:
 	task_unlock(&dev->lock);
+	dev->changing--;
 	return rc;
 }
 
@@ -160,6 +168,7 @@ int vh_scsi_target_remove(struct vh_device *vhost, unsigned target, int lun)
 	struct vh_scsi *dev = vh_scsi_of(vhost);
 	int rc = -ENOENT;
 
+	dev->changing++;
 	task_lock(&dev->lock);
 	for (unsigned l = 0; l < SCSI_LUNS_MAX; l++) {
 		struct scsi_lu *lu = vh_scsi_find(dev, target, l);
@@ -170,6 +179,7 @@ int vh_scsi_target_remove(struct vh_device *vhost, unsigned target, int lun)
 		rc = 0;
 	}
 	task_unlock(&dev->lock);
+	dev->changing--;
 	return rc;
 }
 
