@@ -17,7 +17,8 @@
 enum {
 	BLK_RANGES_MAX = 16,            /* segments of a discard or write-zeroes */
 	BLK_RANGE_SECTORS_MAX = 1 << 22,
-	BLK_SEG_MAX = VH_IOV_MAX - 2,
+	/* beside header and status; a segment may cross from region to region */
+	BLK_SEG_MAX = VH_IOV_MAX - 2 - VH_REGIONS_MAX,
 	BLK_STATUS_BYTES = 1,
 	WRITEBACK_AT = offsetof(struct virtio_blk_config, writeback),
 };
@@ -130,6 +131,8 @@ static void blk_ranges_step(struct blk_req *blk)
 		return;
 	}
 	blk->io.flags = le32_get(range->flags) & VIRTIO_BLK_DWZ_UNMAP ? 0 : IO_NO_UNMAP;
+	if (blk->io.op == IO_WRITE_ZEROES && atomic_load(&dev->write_through))
+		blk->io.flags |= IO_FUA;
 	blk->io.iov_count = 0;
 	blk->io.done = blk_range_done;
 	bdev_submit(bdev_chan(dev->user.bdev), &blk->io);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Guest memory is a file of somebody else, who may cut it short at any time; touching a page that
- * is no longer there is SIGBUS. The handler puts a page of zeroes in its place, so that the access
- * goes on, and marks the session, which is closed by its task.
+ * is no longer there is SIGBUS. The handler puts zeroes in the place of the whole mapping, so that
+ * the access goes on, and marks the session, whose queues stop and which is closed by its task. All
+ * of it at once: a huge page cannot be replaced in part, and a mapping for each page that is
+ * touched would be more than a process may have.
  *
- * The table is read in a signal handler of any thread: entries are written while they are not
- * published, and an entry is published by its length.
+ * The table is read in a signal handler of any thread while reactor 0 changes other entries of it:
+ * the turn of an entry is odd while it changes, and one that changed under the reader's eyes is not
+ * the one that is looked for, because memory that is touched is not unmapped.
  */
 #include "targets/vhost/vhost.h"
 
@@ -18,25 +21,34 @@
 
 #include "core/base/panic.h"
 
-enum { FAULT_SLOTS = 4096, FAULT_PAGE = 4096 };
+enum { FAULT_SLOTS = 16384 };
 
 static struct fault_slot {
+	_Atomic uint32_t turn;
 	_Atomic uintptr_t start;
 	_Atomic size_t len;             /* 0: free */
-	atomic_bool *cut;
+	_Atomic(atomic_bool *) cut;
 } slots[FAULT_SLOTS];
 
-static unsigned slots_used;             /* reactor 0: one past the highest that was ever used */
+static _Atomic unsigned slots_used;     /* one past the highest that was ever used */
+
+static void slot_set(struct fault_slot *slot, uintptr_t start, size_t len, atomic_bool *cut)
+{
+	atomic_fetch_add(&slot->turn, 1);
+	atomic_store(&slot->start, start);
+	atomic_store(&slot->len, len);
+	atomic_store(&slot->cut, cut);
+	atomic_fetch_add(&slot->turn, 1);
+}
 
 int vh_fault_watch(void *host, size_t len, atomic_bool *cut)
 {
 	for (unsigned i = 0; i < FAULT_SLOTS; i++) {
 		if (atomic_load(&slots[i].len))
 			continue;
-		slots[i].cut = cut;
-		atomic_store(&slots[i].start, (uintptr_t)host);
-		atomic_store(&slots[i].len, len);
-		slots_used = MAX(slots_used, i + 1);
+		slot_set(&slots[i], (uintptr_t)host, len, cut);
+		if (i >= atomic_load(&slots_used))
+			atomic_store(&slots_used, i + 1);
 		return (int)i;
 	}
 	return -ENOSPC;
@@ -44,7 +56,16 @@ int vh_fault_watch(void *host, size_t len, atomic_bool *cut)
 
 void vh_fault_unwatch(int slot)
 {
-	atomic_store(&slots[slot].len, 0);
+	slot_set(&slots[slot], 0, 0, NULL);
+}
+
+unsigned vh_fault_watched(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < atomic_load(&slots_used); i++)
+		count += atomic_load(&slots[i].len) != 0;
+	return count;
 }
 
 static struct fd_source wake = { .fd = -1 };
@@ -62,23 +83,34 @@ static void wake_up(void)
 	errno = saved;
 }
 
+/* Whether AT was in SLOT's memory, which then reads as zeroes. */
+static bool slot_fill(const struct fault_slot *slot, uintptr_t at)
+{
+	uint32_t turn = atomic_load(&slot->turn);
+	uintptr_t start = atomic_load(&slot->start);
+	size_t len = atomic_load(&slot->len);
+	atomic_bool *cut = atomic_load(&slot->cut);
+
+	if (at - start >= len || (turn & 1) || atomic_load(&slot->turn) != turn)
+		return false;
+	if (mmap((void *)start, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return false;
+	atomic_store(cut, true);
+	return true;
+}
+
 static bool fault_handle(struct panic_fault *fault, int sig, void *addr)
 {
-	uintptr_t at = (uintptr_t)addr;
+	unsigned used = atomic_load(&slots_used);
 
 	if (sig != SIGBUS)
 		return false;
-	for (unsigned i = 0; i < FAULT_SLOTS; i++) {
-		uintptr_t start = atomic_load(&slots[i].start);
-
-		if (at < start || at - start >= atomic_load(&slots[i].len))
-			continue;
-		if (mmap((void *)ALIGN_DOWN(at, FAULT_PAGE), FAULT_PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-			return false;
-		atomic_store(slots[i].cut, true);
-		wake_up();
-		return true;
+	for (unsigned i = 0; i < used; i++) {
+		if (slot_fill(&slots[i], (uintptr_t)addr)) {
+			wake_up();
+			return true;
+		}
 	}
 	return false;
 }

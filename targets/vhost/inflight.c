@@ -7,6 +7,9 @@
  * Split: an entry a descriptor. A batch of used entries is a list from last_batch_head; used_idx
  * says how far it was shown. Packed: the descriptors are overwritten by used ones, so they are kept
  * here, in a free list of entries; old_* is the state before the last batch.
+ *
+ * Memory that a dead process left says where the ring is, whatever base the front end gives: it has
+ * been told none. Where it has (GET_VRING_BASE), the memory of that ring begins anew.
  */
 #include "targets/vhost/vhost.h"
 
@@ -14,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { INFLIGHT_VERSION = 1, INFLIGHT_ALIGN = 64 };
@@ -38,34 +40,6 @@ static bool is_packed(const struct vh_queue *queue)
 }
 
 /* ---- the memory ---- */
-
-void vh_inflight_clear(struct vh_session *session)
-{
-	if (session->inflight_map)
-		munmap(session->inflight_map, session->inflight_bytes);
-	session->inflight_map = NULL;
-}
-
-static int inflight_map(struct vh_session *session, int fd, size_t bytes)
-{
-	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	int slot;
-
-	if (map == MAP_FAILED)
-		return -errno;
-	slot = vh_fault_watch(map, bytes, &session->cut);
-	if (slot < 0) {
-		munmap(map, bytes);
-		return slot;
-	}
-	if (session->inflight_map)
-		vh_fault_unwatch(session->inflight_slot);
-	vh_inflight_clear(session);
-	session->inflight_slot = slot;
-	session->inflight_map = map;
-	session->inflight_bytes = bytes;
-	return 0;
-}
 
 static int inflight_bounds(unsigned queues, unsigned size)
 {
@@ -100,15 +74,17 @@ int vh_inflight_set(struct vh_session *session, const struct vhost_user_inflight
 {
 	unsigned queues = le16_get(msg->num_queues), size = le16_get(msg->queue_size);
 	size_t bytes = queues * part_bytes(session, size);
-	struct stat st;
+	struct vh_map map;
 	int rc = inflight_bounds(queues, size);
 
-	if (rc || le64_get(msg->mmap_offset) || le64_get(msg->mmap_size) < bytes ||
-	    fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size < bytes)
+	if (rc || le64_get(msg->mmap_offset) || le64_get(msg->mmap_size) < bytes)
 		return -EINVAL;
-	rc = inflight_map(session, fd, bytes);
+	rc = vh_map_open(&map, session, fd, 0, bytes);
 	if (rc)
 		return rc;
+	vh_map_close(&session->inflight);
+	session->inflight = map;
+	session->inflight_bytes = bytes;
 	session->inflight_queues = (uint16_t)queues;
 	session->inflight_size = (uint16_t)size;
 	return 0;
@@ -146,22 +122,23 @@ static int left_sort(struct vh_queue *queue, struct left *left, unsigned count)
 /* A batch was shown, and we died before it was taken off the list. */
 static void split_settle(const struct vh_queue *queue, struct vhost_user_split *part)
 {
-	uint16_t at = le16_get(part->last_batch_head);
+	uint16_t at = vh_load(&part->last_batch_head, __ATOMIC_RELAXED);
 	uint16_t shown = (uint16_t)(queue->last_used - le16_get(part->used_idx));
 
 	for (; shown && shown <= queue->size && at < queue->size; shown--) {
 		part->desc[at].inflight = 0;
-		at = le16_get(part->desc[at].next);
+		at = vh_load(&part->desc[at].next, __ATOMIC_RELAXED);
 	}
 	part->used_idx = le16_make(queue->last_used);
 }
 
 static int split_start(struct vh_queue *queue, struct vhost_user_split *part, struct left *left)
 {
+	bool fresh = le16_get(part->version) != INFLIGHT_VERSION ||
+		     le16_get(part->desc_num) != queue->size;
 	unsigned count = 0;
 
-	if (le16_get(part->version) != INFLIGHT_VERSION ||
-	    le16_get(part->desc_num) != queue->size) {
+	if (fresh) {
 		memset(part, 0, sizeof(*part) + queue->size * sizeof(part->desc[0]));
 		part->desc_num = le16_make(queue->size);
 		part->used_idx = le16_make(queue->last_used);
@@ -172,7 +149,7 @@ static int split_start(struct vh_queue *queue, struct vhost_user_split *part, st
 		if (part->desc[i].inflight)
 			left[count++] = (struct left){ le64_get(part->desc[i].counter), i };
 	}
-	if (count)
+	if (!fresh)
 		queue->last_avail = (uint16_t)(queue->last_used + count);
 	return left_sort(queue, left, count);
 }
@@ -191,7 +168,7 @@ static void packed_reset(const struct vh_queue *queue, struct vhost_user_packed 
 /* The last batch: shown, when its first descriptor carries our flags; else it did not happen. */
 static void packed_settle(struct vh_queue *queue, struct vhost_user_packed *part)
 {
-	uint16_t old = le16_get(part->old_used_idx);
+	uint16_t old = vh_load(&part->old_used_idx, __ATOMIC_RELAXED), used_idx, free = 0;
 
 	if (old >= queue->size)
 		old = 0;
@@ -209,8 +186,19 @@ static void packed_settle(struct vh_queue *queue, struct vhost_user_packed *part
 			part->free_head = part->old_free_head;
 		}
 	}
-	if (le16_get(part->used_idx) < queue->size) {
-		queue->last_used = le16_get(part->used_idx);
+	/* what is in the free list was answered, whatever its entry says */
+	for (unsigned i = 0; i < queue->size; i++) {
+		uint16_t at = vh_load(i ? &part->desc[free].next : &part->free_head,
+				      __ATOMIC_RELAXED);
+
+		if (at >= queue->size)
+			break;
+		part->desc[at].inflight = 0;
+		free = at;
+	}
+	used_idx = vh_load(&part->used_idx, __ATOMIC_RELAXED);
+	if (used_idx < queue->size) {
+		queue->last_used = used_idx;
 		queue->used_wrap = part->used_wrap_counter != 0;
 		queue->signalled = queue->last_used;
 	}
@@ -218,9 +206,11 @@ static void packed_settle(struct vh_queue *queue, struct vhost_user_packed *part
 
 static int packed_start(struct vh_queue *queue, struct vhost_user_packed *part, struct left *left)
 {
+	bool fresh = le16_get(part->version) != INFLIGHT_VERSION ||
+		     le16_get(part->desc_num) != queue->size;
 	unsigned count = 0, descs = 0, at;
 
-	if (le16_get(part->version) != INFLIGHT_VERSION || le16_get(part->desc_num) != queue->size)
+	if (fresh)
 		packed_reset(queue, part);
 	packed_settle(queue, part);
 	for (uint16_t i = 0; i < queue->size; i++) {
@@ -231,7 +221,7 @@ static int packed_start(struct vh_queue *queue, struct vhost_user_packed *part, 
 		left[count++] = (struct left){ le64_get(entry->counter), i };
 		descs += le16_get(entry->num);
 	}
-	if (count && descs <= queue->size) {
+	if (!fresh && descs <= queue->size) {
 		at = queue->last_used + descs;
 		queue->avail_wrap = queue->used_wrap != (at >= queue->size);
 		queue->last_avail = (uint16_t)(at >= queue->size ? at - queue->size : at);
@@ -239,22 +229,44 @@ static int packed_start(struct vh_queue *queue, struct vhost_user_packed *part, 
 	return left_sort(queue, left, count);
 }
 
+/* The queue's part of the memory; NULL: it has none. */
+static void *queue_part(const struct vh_queue *queue)
+{
+	const struct vh_session *session = queue->session;
+	size_t bytes = part_bytes(session, session->inflight_size);
+
+	/* the format of the rings may be another one than when the memory was set */
+	if (!session->inflight.base || queue->index >= session->inflight_queues ||
+	    (queue->index + 1) * bytes > session->inflight_bytes)
+		return NULL;
+	return (char *)session->inflight.at + queue->index * bytes;
+}
+
+void vh_inflight_forget(struct vh_queue *queue)
+{
+	struct vhost_user_split *part = queue_part(queue);
+
+	if (part)
+		part->version = le16_make(0);
+}
+
 int vh_inflight_start(struct vh_queue *queue)
 {
-	struct vh_session *session = queue->session;
+	const struct vh_session *session = queue->session;
+	void *part = queue_part(queue);
 	struct left *left;
 	int rc;
 
 	queue->inflight = NULL;
 	queue->again_count = queue->again_next = 0;
-	if (!session->inflight_map || queue->index >= session->inflight_queues ||
-	    queue->size > session->inflight_size)
+	if (!part && session->inflight.base && queue->index < session->inflight_queues)
+		return -EINVAL;
+	if (!part || queue->size > session->inflight_size)
 		return 0;
 	left = calloc(queue->size, sizeof(*left));
 	if (!left)
 		return -ENOMEM;
-	queue->inflight = (char *)session->inflight_map +
-			  queue->index * part_bytes(session, session->inflight_size);
+	queue->inflight = part;
 	rc = is_packed(queue) ? packed_start(queue, queue->inflight, left) :
 	     split_start(queue, queue->inflight, left);
 	free(left);
@@ -264,7 +276,7 @@ int vh_inflight_start(struct vh_queue *queue)
 static int packed_again(struct vh_queue *queue, struct vh_req *req, uint16_t first)
 {
 	struct vhost_user_packed *part = queue->inflight;
-	unsigned num = le16_get(part->desc[first].num);
+	unsigned num = vh_load(&part->desc[first].num, __ATOMIC_RELAXED);
 	uint16_t at = first;
 	const char *why = num == 0 || num > queue->size ? "an in-flight entry of no sense" : NULL;
 
@@ -279,7 +291,7 @@ static int packed_again(struct vh_queue *queue, struct vh_req *req, uint16_t fir
 
 		req->head = le16_get(desc.id);
 		why = vh_packed_add(queue, req, &desc);
-		at = le16_get(entry->next);
+		at = vh_load(&entry->next, __ATOMIC_RELAXED);
 		if (at >= queue->size && i + 1 < num)
 			why = "an in-flight entry of no sense";
 	}
@@ -301,20 +313,19 @@ int vh_inflight_again(struct vh_queue *queue, struct vh_req *req)
 
 /* ---- while it runs ---- */
 
-void vh_inflight_packed(struct vh_queue *queue, struct vh_req *req,
-			const struct virtq_packed_desc *desc)
+const char *vh_inflight_packed(struct vh_queue *queue, struct vh_req *req,
+			       const struct virtq_packed_desc *desc)
 {
 	struct vhost_user_packed *part = queue->inflight;
 	struct vhost_user_inflight_desc_packed *entry;
 	uint16_t at;
 
 	if (!part)
-		return;
-	at = le16_get(part->free_head);
-	if (unlikely(at >= queue->size)) {      /* the front end's memory was overwritten */
-		vh_queue_break(queue, "in-flight memory of no sense");
-		return;
-	}
+		return NULL;
+	at = vh_load(&part->free_head, __ATOMIC_RELAXED);
+	/* the front end's memory was overwritten */
+	if (unlikely(at >= queue->size))
+		return "in-flight memory of no sense";
 	entry = &part->desc[at];
 	if (req->descs == 1)
 		req->inflight = at;
@@ -325,6 +336,7 @@ void vh_inflight_packed(struct vh_queue *queue, struct vh_req *req,
 	part->desc[req->inflight].last = le16_make(at);
 	part->desc[req->inflight].num = le16_make(req->descs);
 	part->free_head = entry->next;
+	return NULL;
 }
 
 void vh_inflight_taken(struct vh_queue *queue, struct vh_req *req)
@@ -351,7 +363,7 @@ void vh_inflight_pushed(struct vh_queue *queue, struct vh_req *req)
 	if (is_packed(queue)) {
 		struct vhost_user_packed *part = queue->inflight;
 		struct vhost_user_inflight_desc_packed *entry = &part->desc[req->inflight];
-		uint16_t last = le16_get(entry->last);
+		uint16_t last = vh_load(&entry->last, __ATOMIC_RELAXED);
 
 		if (last < queue->size)
 			part->desc[last].next = part->free_head;

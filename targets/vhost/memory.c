@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "core/dma.h"
@@ -21,24 +20,9 @@ static void region_put(struct vh_region *region)
 	if (--region->users)
 		return;
 	if (region->dma)
-		dma_unregister(region->map, region->map_bytes);
-	vh_fault_unwatch(region->slot);
-	munmap(region->map, region->map_bytes);
+		dma_unregister(region->map.base, region->map.bytes);
+	vh_map_close(&region->map);
 	free(region);
-}
-
-/* Sizes and addresses that do not wrap, and lie in the file. */
-static int region_check(const struct vhost_user_region *wire, const struct stat *st, uint64_t *end)
-{
-	uint64_t size = le64_get(wire->size), sum;
-
-	if (size == 0 || add_overflows(le64_get(wire->guest_addr), size, &sum) ||
-	    add_overflows(le64_get(wire->user_addr), size, &sum) ||
-	    add_overflows(le64_get(wire->mmap_offset), size, end))
-		return -EINVAL;
-	if (!S_ISREG(st->st_mode) || *end > (uint64_t)st->st_size)
-		return -EINVAL;
-	return 0;
 }
 
 static struct vh_region *region_known(const struct vh_memory *old,
@@ -60,39 +44,33 @@ static struct vh_region *region_known(const struct vh_memory *old,
 static int region_map(const struct vhost_user_region *wire, const struct stat *st, int fd,
 		      struct vh_session *session, struct vh_region **out)
 {
-	struct vh_region *region = calloc(1, sizeof(*region));
-	uint64_t end, page = (uint64_t)MAX(st->st_blksize, 4096);
+	struct vh_region *region;
+	uint64_t end;
 	int rc;
 
+	/* neither address wraps within the region */
+	if (add_overflows(le64_get(wire->guest_addr), le64_get(wire->size), &end) ||
+	    add_overflows(le64_get(wire->user_addr), le64_get(wire->size), &end))
+		return -EINVAL;
+	region = calloc(1, sizeof(*region));
 	if (!region)
 		return -ENOMEM;
-	rc = region_check(wire, st, &end);
-	if (rc)
-		goto fail;
 	region->guest = le64_get(wire->guest_addr);
 	region->user = le64_get(wire->user_addr);
 	region->size = le64_get(wire->size);
 	region->offset = le64_get(wire->mmap_offset);
 	region->dev = st->st_dev;
 	region->ino = st->st_ino;
-	/* from the start of the file: an offset need not be a multiple of a huge page */
-	region->map_bytes = ALIGN_UP(end, page);
-	region->map = mmap(NULL, region->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	rc = -errno;
-	if (region->map == MAP_FAILED)
-		goto fail;
-	region->host = (char *)region->map + region->offset;
-	rc = region->slot = vh_fault_watch(region->map, region->map_bytes, &session->cut);
-	if (rc < 0) {
-		munmap(region->map, region->map_bytes);
-		goto fail;
+	rc = vh_map_open(&region->map, session, fd, region->offset, region->size);
+	if (rc) {
+		free(region);
+		return rc;
 	}
-	region->dma = page > 4096 && dma_register(region->map, region->map_bytes) == 0;
+	region->host = region->map.at;
+	region->dma = region->map.huge &&
+		      dma_register(region->map.base, region->map.bytes) == 0;
 	*out = region;
 	return 0;
-fail:
-	free(region);
-	return rc;
 }
 
 /* ---- tables ---- */
@@ -265,27 +243,22 @@ void *vh_memory_user(const struct vh_memory *memory, uint64_t user, uint64_t len
 
 void vh_log_clear(struct vh_log *log)
 {
-	if (log->map)
-		munmap(log->map, log->map_bytes);
+	vh_map_close(&log->map);
 	memset(log, 0, sizeof(*log));
 }
 
-int vh_log_set(struct vh_log *log, const struct vhost_user_log *base, int fd)
+int vh_log_set(struct vh_session *session, const struct vhost_user_log *base, int fd)
 {
-	uint64_t size = le64_get(base->mmap_size), offset = le64_get(base->mmap_offset), end;
-	struct stat st;
-	void *map;
+	struct vh_log *log = &session->log;
+	uint64_t size = le64_get(base->mmap_size);
+	struct vh_map map;
+	int rc = vh_map_open(&map, session, fd, le64_get(base->mmap_offset), size);
 
-	if (size == 0 || add_overflows(size, offset, &end) || fstat(fd, &st) ||
-	    !S_ISREG(st.st_mode) || end > (uint64_t)st.st_size)
-		return -EINVAL;
-	map = mmap(NULL, end, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
+	if (rc)
+		return rc;
 	vh_log_clear(log);
 	log->map = map;
-	log->map_bytes = end;
-	log->bits = (_Atomic uint8_t *)map + offset;
+	log->bits = map.at;
 	log->bytes = size;
 	return 0;
 }

@@ -220,7 +220,7 @@ static int set_log_base(struct vh_session *session, struct vh_message *msg)
 	if (msg->fds != 1)
 		return vh_message_refuse(session, msg, "a log needs one descriptor");
 	vh_session_each(session, queue_log_none);
-	rc = vh_log_set(&session->log, &msg->payload.log, msg->fd[0]);
+	rc = vh_log_set(session, &msg->payload.log, msg->fd[0]);
 	vh_session_each(session, queue_log);
 	if (rc)
 		return vh_message_refuse(session, msg, strerror(-rc));
@@ -306,11 +306,7 @@ static int set_backend_req_fd(struct vh_session *session, struct vh_message *msg
 
 static int reset_device(struct vh_session *session, struct vh_message *msg)
 {
-	vh_vrings_stop(session);
-	for (unsigned i = 0; i < VH_QUEUES_MAX; i++) {
-		session->queue[i].enabled = true;
-		session->queue[i].base_avail = session->queue[i].base_used = 0;
-	}
+	vh_vrings_reset(session);
 	if (session->dev->ops->reset)
 		session->dev->ops->reset(session->dev);
 	return 0;
@@ -366,10 +362,18 @@ static const struct message_kind {
 		VHOST_USER_PROTOCOL_CONFIGURE_MEM_SLOTS + 1 },
 };
 
+static const struct message_kind *kind_of(const struct vh_message *msg)
+{
+	return msg->request < VHOST_USER_REQUEST_COUNT && kinds[msg->request].handle ?
+		&kinds[msg->request] : NULL;
+}
+
 static int check(struct vh_session *session, const struct vh_message *msg)
 {
-	const struct message_kind *kind = &kinds[msg->request];
+	const struct message_kind *kind = kind_of(msg);
 
+	if (!kind)
+		return vh_message_refuse(session, msg, "not known");
 	if ((msg->flags & VHOST_USER_VERSION_MASK) != VHOST_USER_VERSION)
 		return vh_message_refuse(session, msg, "of another version of the protocol");
 	if (kind->needs && !agreed(session, kind->needs - 1))
@@ -385,16 +389,13 @@ static int check(struct vh_session *session, const struct vh_message *msg)
 
 int vh_message_handle(struct vh_session *session, struct vh_message *msg)
 {
-	bool ack;
-	int rc;
+	const struct message_kind *kind = kind_of(msg);
+	bool ack = (msg->flags & VHOST_USER_NEED_REPLY) && !(kind && kind->answers) &&
+		   agreed(session, VHOST_USER_PROTOCOL_REPLY_ACK);
+	int rc = check(session, msg);
 
-	if (msg->request >= VHOST_USER_REQUEST_COUNT || !kinds[msg->request].handle)
-		return vh_message_refuse(session, msg, "not known");
-	ack = (msg->flags & VHOST_USER_NEED_REPLY) && !kinds[msg->request].answers &&
-	      agreed(session, VHOST_USER_PROTOCOL_REPLY_ACK);
-	rc = check(session, msg);
 	if (rc == 0)
-		rc = kinds[msg->request].handle(session, msg);
+		rc = kind->handle(session, msg);
 	if (!ack || rc == -EPIPE)
 		return rc;
 	if (rc)

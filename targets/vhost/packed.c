@@ -7,17 +7,6 @@
 #include "targets/vhost/vhost.h"
 
 #include <errno.h>
-#include <string.h>
-
-static uint16_t guest_load(const le16 *p, int order)
-{
-	return __atomic_load_n(&p->raw, order);
-}
-
-static void guest_store(le16 *p, uint16_t v, int order)
-{
-	__atomic_store_n(&p->raw, v, order);
-}
 
 static int packed_map(struct vh_queue *queue)
 {
@@ -72,7 +61,7 @@ static const char *indirect_chain(struct vh_queue *queue, struct vh_req *req, ui
 
 		if (unlikely(!where))
 			return "an indirect table that is not guest memory";
-		memcpy(&desc, where, sizeof(desc));
+		vh_copy_desc(&desc, where);
 		if (unlikely(le16_get(desc.flags) & VIRTQ_DESC_INDIRECT))
 			return "an indirect table in an indirect table";
 		why = vh_chain_add(queue, req, le64_get(desc.addr), le32_get(desc.len),
@@ -91,7 +80,8 @@ const char *vh_packed_add(struct vh_queue *queue, struct vh_req *req,
 	if (!(flags & VIRTQ_DESC_INDIRECT))
 		return vh_chain_add(queue, req, le64_get(desc->addr), le32_get(desc->len),
 				    flags & VIRTQ_DESC_WRITE);
-	if (!queue->indirect || (flags & VIRTQ_DESC_NEXT))
+	/* 2.8.19: a table is a chain of its own */
+	if (!queue->indirect || (flags & VIRTQ_DESC_NEXT) || req->out_count || req->in_count)
 		return "an indirect descriptor where there must be none";
 	return indirect_chain(queue, req, le64_get(desc->addr), le32_get(desc->len));
 }
@@ -112,19 +102,21 @@ static int packed_pop(struct vh_queue *queue, struct vh_req *req)
 	uint16_t at = queue->last_avail;
 	const char *why;
 
-	if (!is_available(queue, guest_load(&queue->packed[at].flags, __ATOMIC_ACQUIRE)))
+	if (!is_available(queue, vh_load(&queue->packed[at].flags, __ATOMIC_ACQUIRE)))
 		return 0;
 	req->descs = 0;
 	for (;;) {
 		struct virtq_packed_desc desc;
 
-		memcpy(&desc, &queue->packed[at], sizeof(desc));
+		vh_copy_desc(&desc, &queue->packed[at]);
 		why = req->descs == queue->size ? "a chain without end" :
 		      vh_packed_add(queue, req, &desc);
 		if (unlikely(why))
 			break;
 		req->descs++;
-		vh_inflight_packed(queue, req, &desc);
+		why = vh_inflight_packed(queue, req, &desc);
+		if (unlikely(why))
+			break;
 		at = (uint16_t)(at + 1 == queue->size ? 0 : at + 1);
 		if (le16_get(desc.flags) & VIRTQ_DESC_NEXT)
 			continue;
@@ -155,7 +147,7 @@ static void packed_push(struct vh_queue *queue, struct vh_req *req, uint32_t wri
 		queue->first_head = at;
 		queue->first_flags = flags;
 	} else {
-		guest_store(&desc->flags, flags, __ATOMIC_RELEASE);
+		vh_store(&desc->flags, flags, __ATOMIC_RELEASE);
 	}
 	if (unlikely(queue->log))
 		vh_log_guest(queue->log, queue->used_guest + at * sizeof(*desc), sizeof(*desc));
@@ -167,14 +159,14 @@ static bool packed_publish(struct vh_queue *queue)
 	uint16_t old = queue->signalled, now = queue->last_used, off_wrap, off, flags;
 
 	queue->signalled = now;
-	guest_store(&queue->packed[queue->first_head].flags, queue->first_flags, __ATOMIC_RELEASE);
+	vh_store(&queue->packed[queue->first_head].flags, queue->first_flags, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	flags = guest_load(&queue->driver_event->flags, __ATOMIC_RELAXED) & 3;
+	flags = vh_load(&queue->driver_event->flags, __ATOMIC_RELAXED) & 3;
 	if (flags == VIRTQ_EVENT_DISABLE)
 		return false;
 	if (flags != VIRTQ_EVENT_DESC || !queue->event_idx)
 		return true;
-	off_wrap = guest_load(&queue->driver_event->off_wrap, __ATOMIC_RELAXED);
+	off_wrap = vh_load(&queue->driver_event->off_wrap, __ATOMIC_RELAXED);
 	off = off_wrap & (uint16_t)~VIRTQ_EVENT_WRAP;
 	if (now <= old)
 		old = (uint16_t)(old - queue->size);
@@ -188,7 +180,7 @@ static bool packed_want_kicks(struct vh_queue *queue, bool want)
 	uint16_t flags = VIRTQ_EVENT_DISABLE;
 
 	if (want && queue->event_idx) {
-		guest_store(&queue->device_event->off_wrap,
+		vh_store(&queue->device_event->off_wrap,
 			    (uint16_t)(queue->last_avail |
 				       (queue->avail_wrap ? VIRTQ_EVENT_WRAP : 0)),
 			    __ATOMIC_RELAXED);
@@ -196,11 +188,11 @@ static bool packed_want_kicks(struct vh_queue *queue, bool want)
 	} else if (want) {
 		flags = VIRTQ_EVENT_ENABLE;
 	}
-	guest_store(&queue->device_event->flags, flags, __ATOMIC_RELEASE);
+	vh_store(&queue->device_event->flags, flags, __ATOMIC_RELEASE);
 	if (!want)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return is_available(queue, guest_load(&queue->packed[queue->last_avail].flags,
+	return is_available(queue, vh_load(&queue->packed[queue->last_avail].flags,
 					      __ATOMIC_ACQUIRE));
 }
 

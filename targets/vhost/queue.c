@@ -20,11 +20,25 @@
 
 /* ---- the end of requests ---- */
 
+/*
+ * A guest whose memory was cut away sees nothing of what is written to it: what it asked for stays
+ * in flight, for when it comes back with its memory.
+ */
+static bool queue_cut(struct vh_queue *queue)
+{
+	if (likely(!atomic_load_explicit(&queue->session->cut, memory_order_relaxed)))
+		return false;
+	vh_queue_break(queue, "the guest's memory was cut away");
+	return true;
+}
+
 static void queue_publish(struct vh_queue *queue)
 {
 	static const uint64_t one = 1;
 	bool call = queue->ring->publish(queue);
 
+	if (unlikely(queue_cut(queue)))
+		return;
 	if (queue->inflight)
 		vh_inflight_published(queue);
 	queue->pushed = 0;
@@ -81,16 +95,23 @@ static bool queue_wants(const struct vh_queue *queue)
 static int queue_poll(struct poller *poller)
 {
 	struct vh_queue *queue = container_of(poller, struct vh_queue, poller);
+	uint32_t bytes = 0;
 	int work = queue->pushed;
 
-	for (unsigned i = 0; i < VH_POLL_BUDGET && queue->state == VH_QUEUE_RUNNING; i++) {
+	if (unlikely(queue_cut(queue)))
+		return 0;
+	for (unsigned i = 0; i < VH_POLL_BUDGET && bytes < VH_POLL_BYTES &&
+			     queue->state == VH_QUEUE_RUNNING; i++) {
 		struct vh_req *req = list_first_entry(&queue->free, struct vh_req, link);
 
-		if (!queue_wants(queue) || !req || queue_take(queue, req) <= 0)
+		/* what was not shown has its place in the ring still */
+		if (queue->inflight_count + queue->pushed >= queue->size || !req ||
+		    !queue_wants(queue) || queue_take(queue, req) <= 0)
 			break;
 		list_del(&req->link);
 		list_push(&queue->busy, &req->link);
 		queue->inflight_count++;
+		bytes += MIN(req->out_bytes, VH_POLL_BYTES) + MIN(req->in_bytes, VH_POLL_BYTES);
 		work++;
 		queue->session->dev->ops->exec(req);
 	}

@@ -79,20 +79,22 @@ static ssize_t receive_some(struct vh_session *session, struct vh_message *msg, 
 	return got ? got : -EPIPE;
 }
 
-/* Waits for readiness. PATIENT: for as long as it takes. */
-static int wait_readable(struct vh_session *session, bool patient)
+/* For the first byte of a message: as long as it takes. The others have a time in common. */
+static int wait_readable(struct vh_session *session, const struct vh_message *msg)
 {
+	uint64_t now = reactor_now_us();
 	int rc = 0;
 
-	if (patient)
+	if (msg->deadline_us == 0)
 		task_wait(&session->readable);
+	else if (now >= msg->deadline_us)
+		rc = -ETIMEDOUT;
 	else
-		rc = task_wait_timeout(&session->readable, VH_MESSAGE_MS * 1000ull);
+		rc = task_wait_timeout(&session->readable, msg->deadline_us - now);
 	return session->closing ? -ECANCELED : rc;
 }
 
-static int receive(struct vh_session *session, struct vh_message *msg, void *data, size_t len,
-		   bool first)
+static int receive(struct vh_session *session, struct vh_message *msg, void *data, size_t len)
 {
 	size_t at = 0;
 
@@ -106,13 +108,15 @@ static int receive(struct vh_session *session, struct vh_message *msg, void *dat
 		got = receive_some(session, msg, (char *)data + at, len - at);
 		if (got > 0) {
 			at += (size_t)got;
+			if (msg->deadline_us == 0)
+				msg->deadline_us = reactor_now_us() + VH_MESSAGE_MS * 1000ull;
 			continue;
 		}
 		if (got == -EINTR)
 			continue;
 		if (got != -EAGAIN)
 			return (int)got;
-		rc = wait_readable(session, first && at == 0);
+		rc = wait_readable(session, msg);
 		if (rc)
 			return rc;
 	}
@@ -125,7 +129,8 @@ static int receive_message(struct vh_session *session, struct vh_message *msg)
 	int rc;
 
 	msg->fds = 0;
-	rc = receive(session, msg, &header, sizeof(header), true);
+	msg->deadline_us = 0;
+	rc = receive(session, msg, &header, sizeof(header));
 	if (rc)
 		return rc;
 	msg->request = le32_get(header.request);
@@ -134,7 +139,7 @@ static int receive_message(struct vh_session *session, struct vh_message *msg)
 	if (msg->size > sizeof(msg->payload))
 		return vh_message_refuse(session, msg, "longer than any message is");
 	memset(&msg->payload, 0, sizeof(msg->payload));
-	return receive(session, msg, &msg->payload, msg->size, false);
+	return receive(session, msg, &msg->payload, msg->size);
 }
 
 /* ---- life ---- */
@@ -166,7 +171,7 @@ static void session_end(struct vh_session *session)
 		dev->ops->reset(dev);
 	vh_memory_free(session->memory);
 	vh_log_clear(&session->log);
-	vh_inflight_clear(session);
+	vh_map_close(&session->inflight);
 	if (session->backend_fd >= 0)
 		close(session->backend_fd);
 	fd_source_remove(&session->source);
@@ -186,6 +191,8 @@ static void session_task(void *arg)
 		if (rc == 0)
 			rc = vh_message_handle(session, &msg);
 		fds_close(&msg);
+		/* however many messages wait: others have their turn between two of them */
+		task_yield();
 	}
 	log_info("vhost %s: session %u ends: %s", session->dev->options.name, session->id,
 		 why_text(session, rc));

@@ -6,17 +6,6 @@
 #include "targets/vhost/vhost.h"
 
 #include <errno.h>
-#include <string.h>
-
-static uint16_t guest_load(const le16 *p, int order)
-{
-	return __atomic_load_n(&p->raw, order);
-}
-
-static void guest_store(le16 *p, uint16_t v, int order)
-{
-	__atomic_store_n(&p->raw, v, order);
-}
 
 static le16 *used_event(const struct vh_queue *queue)
 {
@@ -49,7 +38,7 @@ static int split_map(struct vh_queue *queue)
 	queue->mask = (uint16_t)(queue->size - 1);
 	queue->last_avail = queue->base_avail;
 	/* what the guest saw last, whoever showed it: a restart goes on from there */
-	queue->last_used = guest_load(&queue->used->idx, __ATOMIC_ACQUIRE);
+	queue->last_used = vh_load(&queue->used->idx, __ATOMIC_ACQUIRE);
 	queue->signalled = queue->last_used;
 	return 0;
 }
@@ -73,7 +62,7 @@ static const char *indirect_chain(struct vh_queue *queue, struct vh_req *req, ui
 
 		if (unlikely(!where))
 			return "an indirect table that is not guest memory";
-		memcpy(&desc, where, sizeof(desc));
+		vh_copy_desc(&desc, where);
 		flags = le16_get(desc.flags);
 		if (unlikely(flags & VIRTQ_DESC_INDIRECT))
 			return "an indirect table in an indirect table";
@@ -99,7 +88,7 @@ static const char *split_chain(struct vh_queue *queue, struct vh_req *req)
 		uint16_t flags;
 		const char *why;
 
-		memcpy(&desc, &queue->desc[at], sizeof(desc));
+		vh_copy_desc(&desc, &queue->desc[at]);
 		flags = le16_get(desc.flags);
 		if (flags & VIRTQ_DESC_INDIRECT) {
 			if (!queue->indirect || (flags & VIRTQ_DESC_NEXT))
@@ -132,7 +121,7 @@ int vh_split_take(struct vh_queue *queue, struct vh_req *req)
 
 static int split_pop(struct vh_queue *queue, struct vh_req *req)
 {
-	uint16_t waiting = (uint16_t)(guest_load(&queue->avail->idx, __ATOMIC_ACQUIRE) -
+	uint16_t waiting = (uint16_t)(vh_load(&queue->avail->idx, __ATOMIC_ACQUIRE) -
 				      queue->last_avail);
 	uint16_t head;
 
@@ -142,7 +131,7 @@ static int split_pop(struct vh_queue *queue, struct vh_req *req)
 		vh_queue_break(queue, "an available index past the ring");
 		return -EPROTO;
 	}
-	head = guest_load(&queue->avail->ring[queue->last_avail & queue->mask], __ATOMIC_RELAXED);
+	head = vh_load(&queue->avail->ring[queue->last_avail & queue->mask], __ATOMIC_RELAXED);
 	if (unlikely(head >= queue->size)) {
 		vh_queue_break(queue, "an available descriptor outside of the table");
 		return -EPROTO;
@@ -170,30 +159,30 @@ static bool split_publish(struct vh_queue *queue)
 {
 	uint16_t old = queue->signalled, now = queue->last_used;
 
-	guest_store(&queue->used->idx, now, __ATOMIC_RELEASE);
+	vh_store(&queue->used->idx, now, __ATOMIC_RELEASE);
 	queue->signalled = now;
 	if (unlikely(queue->log))
 		vh_log_guest(queue->log, queue->used_guest, 4);
 	/* the index before the question, 2.7.7.2 */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!queue->event_idx)
-		return !(guest_load(&queue->avail->flags, __ATOMIC_RELAXED) &
+		return !(vh_load(&queue->avail->flags, __ATOMIC_RELAXED) &
 			 VIRTQ_AVAIL_NO_INTERRUPT);
-	return (uint16_t)(now - guest_load(used_event(queue), __ATOMIC_RELAXED) - 1) <
+	return (uint16_t)(now - vh_load(used_event(queue), __ATOMIC_RELAXED) - 1) <
 	       (uint16_t)(now - old);
 }
 
 static bool split_want_kicks(struct vh_queue *queue, bool want)
 {
 	if (!queue->event_idx)
-		guest_store(&queue->used->flags, want ? 0 : VIRTQ_USED_NO_NOTIFY,
+		vh_store(&queue->used->flags, want ? 0 : VIRTQ_USED_NO_NOTIFY,
 			    __ATOMIC_RELAXED);
 	else if (want)
-		guest_store(avail_event(queue), queue->last_avail, __ATOMIC_RELAXED);
+		vh_store(avail_event(queue), queue->last_avail, __ATOMIC_RELAXED);
 	if (!want)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return guest_load(&queue->avail->idx, __ATOMIC_ACQUIRE) != queue->last_avail;
+	return vh_load(&queue->avail->idx, __ATOMIC_ACQUIRE) != queue->last_avail;
 }
 
 const struct vh_ring_ops vh_split_ops = {

@@ -18,7 +18,8 @@
  *
  * device.c   sockets and devices        session.c  a connection, its messages' bytes
  * message.c  what each message means    vring.c    messages about one ring
- * memory.c   guest memory, dirty log    fault.c    memory whose file was cut
+ * memory.c   guest memory, dirty log    map.c      files of the front end, mapped
+ * fault.c    memory whose file was cut
  * queue.c    a ring that runs           split.c, packed.c  the two formats
  * inflight.c requests that outlive us   chain.c    descriptors to memory
  * blk.c      virtio-blk                 scsi.c, scsi_control.c  virtio-scsi
@@ -30,6 +31,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -46,12 +48,16 @@ enum {
 	VH_PATH_BYTES = 104,
 	VH_QUEUES_MAX = 66,             /* 64 of requests, and the two others of SCSI */
 	VH_REGIONS_MAX = 64,            /* memory slots offered to a front end */
-	VH_IOV_MAX = 256,               /* pieces of memory in one request */
+	VH_IOV_MAX = 320,               /* pieces of memory in one request */
 	VH_CHAIN_MAX = 1024,            /* descriptors in one chain */
 	VH_POLL_BUDGET = 32,            /* requests taken from one ring in one round */
+	VH_POLL_BYTES = 1 << 20,        /* none is taken any more when they move so much */
 	VH_WHY_BYTES = 96,
 	VH_MESSAGE_MS = 10000,          /* to finish a message once begun */
 };
+
+/* Address space that one session may take. */
+#define VH_MAPPED_MAX (8ull << 40)
 
 struct cmd_ctx;
 struct config_out;
@@ -61,16 +67,24 @@ struct vh_queue;
 
 /* ---- guest memory ---- */
 
+/* A part of a file of the front end: map.c. */
+struct vh_map {
+	struct vh_session *session;
+	void *base;                     /* NULL: none */
+	size_t bytes;
+	void *at;                       /* where the part begins */
+	bool huge;                      /* of huge pages */
+	int slot;                       /* of fault.c */
+};
+
 /* A mapped piece of guest memory; shared by the tables that name it. */
 struct vh_region {
 	uint64_t guest, user, size;     /* guest address, the front end's address, bytes */
 	char *host;                     /* ours */
-	void *map;                      /* what mmap returned */
-	size_t map_bytes;
+	struct vh_map map;
 	uint64_t dev, ino, offset;      /* of the file: the same memory again is not mapped again */
 	bool dma;                       /* devices reach it */
 	unsigned users;                 /* tables */
-	int slot;                       /* fault.c */
 };
 
 /* Immutable once published; sorted by guest address, without overlaps. */
@@ -82,9 +96,9 @@ struct vh_memory {
 
 /* The dirty log of a migration. */
 struct vh_log {
+	struct vh_map map;
 	_Atomic uint8_t *bits;          /* NULL: none */
-	void *map;
-	size_t map_bytes, bytes;
+	size_t bytes;
 };
 
 /* ---- requests ---- */
@@ -222,6 +236,8 @@ struct vh_device {
 	unsigned queue_count;           /* all of them */
 	struct list link;
 	struct fd_source listener;
+	bool listening;
+	struct timer resume;            /* when taking a front end failed */
 	ino_t socket_ino;               /* of the socket file that is ours */
 	int lock_fd;
 	struct vh_session *session;     /* NULL: no front end */
@@ -245,12 +261,11 @@ struct vh_session {
 	bool features_set;
 	struct vh_memory *memory;       /* NULL: none yet */
 	struct vh_log log;
+	uint64_t mapped;                /* bytes of the front end's files */
 	int backend_fd;                 /* channel to the front end, -1 */
 	uint8_t status;
-	/* in-flight memory */
-	void *inflight_map;
+	struct vh_map inflight;         /* in-flight memory */
 	size_t inflight_bytes;
-	int inflight_slot;
 	uint16_t inflight_queues, inflight_size;
 	struct vh_queue queue[VH_QUEUES_MAX];
 };
@@ -261,7 +276,30 @@ struct vh_message {
 	union vhost_user_payload payload;
 	int fd[VHOST_USER_FDS_MAX];
 	unsigned fds;
+	uint64_t deadline_us;           /* for the rest of it; 0: nothing of it has come */
 };
+
+/* ---- words that the guest may change while they are looked at: read once, then ours ---- */
+
+static inline uint16_t vh_load(const le16 *p, int order)
+{
+	return __atomic_load_n(&p->raw, order);
+}
+
+static inline void vh_store(le16 *p, uint16_t v, int order)
+{
+	__atomic_store_n(&p->raw, v, order);
+}
+
+/* A descriptor, of 16 bytes, wherever it lies. */
+static inline void vh_copy_desc(void *desc, const void *from)
+{
+	typedef uint64_t __attribute__((aligned(1), may_alias)) word;
+	const volatile word *words = from;
+	uint64_t copy[2] = { words[0], words[1] };
+
+	memcpy(desc, copy, sizeof(copy));
+}
 
 /* ---- functions, by file ---- */
 
@@ -307,6 +345,8 @@ vh_handler vh_set_vring_kick, vh_set_vring_call, vh_set_vring_err, vh_set_vring_
 /* Starts or stops every queue as its state now wants. In a task. */
 void vh_vrings_update(struct vh_session *session);
 void vh_vrings_stop(struct vh_session *session);
+/* Stopped, and not to run before they are set up anew. */
+void vh_vrings_reset(struct vh_session *session);
 /* All of them as a new session has them. */
 void vh_vrings_init(struct vh_session *session);
 void vh_vrings_fini(struct vh_session *session);
@@ -330,17 +370,30 @@ unsigned vh_memory_translate(const struct vh_memory *memory, uint64_t guest, uin
 void *vh_memory_user(const struct vh_memory *memory, uint64_t user, uint64_t len, uint64_t *guest);
 /* LEN bytes in one region by guest address; NULL. */
 void *vh_memory_guest(const struct vh_memory *memory, uint64_t guest, uint64_t len);
-int vh_log_set(struct vh_log *log, const struct vhost_user_log *base, int fd);
+/* Codes of vh_map_open; then the log is what it was. */
+int vh_log_set(struct vh_session *session, const struct vhost_user_log *base, int fd);
 void vh_log_clear(struct vh_log *log);
 void vh_log_guest(const struct vh_log *log, uint64_t guest, uint64_t len);
 /* What was written through HOST pointers. */
 void vh_log_iov(const struct vh_log *log, const struct vh_memory *memory, const struct iovec *iov,
 		unsigned count, uint64_t bytes);
 
+/* map.c */
+/*
+ * LEN bytes at OFFSET of FD, which stays the caller's. -EINVAL: not in a regular file; -E2BIG: more
+ * than a session may have; -ENOMEM and the like.
+ */
+int vh_map_open(struct vh_map *map, struct vh_session *session, int fd, uint64_t offset,
+		uint64_t len);
+/* None: no effect. */
+void vh_map_close(struct vh_map *map);
+
 /* fault.c */
 /* HOST…+LEN is watched: a fault in it sets *CUT and reads zeroes. A slot, or -ENOSPC. */
 int vh_fault_watch(void *host, size_t len, atomic_bool *cut);
 void vh_fault_unwatch(int slot);
+/* How many are watched. */
+unsigned vh_fault_watched(void);
 /* CUT is called on reactor 0 some time after a session was marked. -errno. */
 int vh_fault_init(void (*cut)(void));
 void vh_fault_fini(void);
@@ -389,14 +442,15 @@ const char *vh_chain_add(const struct vh_queue *queue, struct vh_req *req, uint6
 int vh_inflight_create(struct vh_session *session, uint16_t queues, uint16_t size,
 		       struct vhost_user_inflight *reply, int *fd);
 int vh_inflight_set(struct vh_session *session, const struct vhost_user_inflight *msg, int fd);
-void vh_inflight_clear(struct vh_session *session);
 /* The queue starts: its part of the memory, and which requests have to be done again. -errno. */
 int vh_inflight_start(struct vh_queue *queue);
+/* It does not run, and begins anew where the front end says. */
+void vh_inflight_forget(struct vh_queue *queue);
 /* Takes the oldest of those into REQ; codes as of pop. */
 int vh_inflight_again(struct vh_queue *queue, struct vh_req *req);
-/* A packed ring's descriptor is part of REQ. */
-void vh_inflight_packed(struct vh_queue *queue, struct vh_req *req,
-			const struct virtq_packed_desc *desc);
+/* A packed ring's descriptor is part of REQ. NULL, or what is wrong. */
+const char *vh_inflight_packed(struct vh_queue *queue, struct vh_req *req,
+			       const struct virtq_packed_desc *desc);
 /* REQ was taken; was pushed; what was pushed was published. */
 void vh_inflight_taken(struct vh_queue *queue, struct vh_req *req);
 void vh_inflight_pushed(struct vh_queue *queue, struct vh_req *req);
@@ -408,7 +462,5 @@ int vh_scsi_create(const struct vh_options *options);
 int vh_scsi_target_add(struct vh_device *dev, unsigned target, unsigned lun, const char *disk);
 int vh_scsi_target_remove(struct vh_device *dev, unsigned target, int lun);
 extern const struct vh_device_ops vh_blk_ops, vh_scsi_ops;
-
-
 
 #endif

@@ -139,6 +139,19 @@ static void fd_replace(int *fd, int with)
 	*fd = with;
 }
 
+/*
+ * A ring that was kicked and never switched off runs, whatever was agreed on: some front ends never
+ * send SET_VRING_ENABLE to disks.
+ */
+static void ring_reset(struct vh_queue *queue)
+{
+	fd_replace(&queue->kick_fd, -1);
+	queue->kick_given = false;
+	queue->has_addr = false;
+	queue->enabled = true;
+	queue->base_avail = queue->base_used = 0;
+}
+
 void vh_vrings_init(struct vh_session *session)
 {
 	for (unsigned i = 0; i < VH_QUEUES_MAX; i++) {
@@ -147,12 +160,16 @@ void vh_vrings_init(struct vh_session *session)
 		queue->session = session;
 		queue->index = i;
 		queue->kick_fd = queue->call_fd = queue->err_fd = -1;
-		/*
-		 * A ring that was kicked and never switched off runs, whatever was agreed on: some
-		 * front ends never send SET_VRING_ENABLE to disks.
-		 */
-		queue->enabled = true;
-		queue->base_avail = queue->base_used = 0;
+		ring_reset(queue);
+	}
+}
+
+void vh_vrings_reset(struct vh_session *session)
+{
+	vh_vrings_stop(session);
+	for (unsigned i = 0; i < VH_QUEUES_MAX; i++) {
+		vh_inflight_forget(&session->queue[i]);
+		ring_reset(&session->queue[i]);
 	}
 }
 
@@ -229,6 +246,7 @@ int vh_get_vring_base(struct vh_session *session, struct vh_message *msg)
 	if (!queue)
 		return vh_message_refuse(session, msg, "no such queue");
 	ring_stop(queue);
+	vh_inflight_forget(queue);
 	/* it needs a new kick to run again */
 	queue->kick_given = false;
 	fd_replace(&queue->kick_fd, -1);
