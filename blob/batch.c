@@ -89,17 +89,22 @@ static uint64_t run_length(const struct store *s, const uint32_t *cluster, uint6
 	return n;
 }
 
-static void batch_range(struct batch *batch, struct store *s, enum io_op op, uint32_t cluster,
-			uint64_t count)
+static void batch_range(struct batch *batch, enum io_op op, uint64_t lba, uint64_t blocks)
 {
 	struct io *io = batch_io(batch);
 
 	if (!io)
 		return;
 	io->op = (uint8_t)op;
-	io->lba = cluster * cluster_blocks(s);
-	io->lba_count = (uint32_t)(count * cluster_blocks(s));
+	io->lba = lba;
+	io->lba_count = (uint32_t)blocks;
 	batch_submit(batch, io);
+}
+
+static void batch_clusters(struct batch *batch, struct store *s, enum io_op op, uint32_t cluster,
+			   uint64_t count)
+{
+	batch_range(batch, op, cluster * cluster_blocks(s), count * cluster_blocks(s));
 }
 
 /* Whether the disk forgets more quickly than it writes zeroes, and reads zeroes afterwards. */
@@ -121,7 +126,7 @@ int clusters_zero(struct store *s, const uint32_t *cluster, uint64_t count)
 	batch_init(&batch, bdev_chan(bdev));
 	for (uint64_t i = 0; i < count && batch.status == IO_OK; i += n) {
 		n = run_length(s, cluster + i, count - i);
-		batch_range(&batch, s, op, cluster[i], n);
+		batch_clusters(&batch, s, op, cluster[i], n);
 	}
 	store_wrote(s);
 	return batch_end(&batch);
@@ -137,27 +142,26 @@ void clusters_discard(struct store *s, const uint32_t *cluster, uint64_t count)
 	batch_init(&batch, bdev_chan(s->disk.bdev));
 	for (uint64_t i = 0; i < count && batch.status == IO_OK; i += n) {
 		n = run_length(s, cluster + i, count - i);
-		batch_range(&batch, s, IO_UNMAP, cluster[i], n);
+		batch_clusters(&batch, s, IO_UNMAP, cluster[i], n);
 	}
 	store_wrote(s);
 	batch_end(&batch);
 }
 
-/* Cluster C of what EXTERNAL holds; past its end there are zeroes. */
-static int copy_external(struct store *s, struct bdev *external, uint64_t c, uint32_t to)
+/* LEN bytes at byte FROM of EXTERNAL, to byte AT of the store's disk; past its end are zeroes. */
+static int copy_external(struct store *s, struct bdev *external, uint64_t from, uint64_t at,
+			 uint64_t left)
 {
 	uint64_t size = external->block_count << external->block_shift;
-	uint64_t from = c * s->super.cluster_bytes;
-	uint64_t at = (uint64_t)to * s->super.cluster_bytes;
-	uint32_t left = s->super.cluster_bytes, part;
-	uint8_t *buf = dma_alloc(MIN(left, (uint32_t)COPY_BYTES), DMA_PAGE_BYTES);
+	uint32_t part;
+	uint8_t *buf = dma_alloc(MIN(left, (uint64_t)COPY_BYTES), DMA_PAGE_BYTES);
 	enum io_status status = IO_OK;
 
 	if (!buf)
 		return -ENOMEM;
 	s->external_copies++;
 	for (; left > 0 && status == IO_OK; left -= part, from += part, at += part) {
-		part = MIN(left, (uint32_t)COPY_BYTES);
+		part = (uint32_t)MIN(left, (uint64_t)COPY_BYTES);
 		uint64_t there = from < size ? MIN(part, size - from) : 0;
 		struct iovec iov = { buf, there };
 		struct io io = { .op = IO_READ, .lba = from >> external->block_shift,
@@ -181,44 +185,78 @@ static int copy_external(struct store *s, struct bdev *external, uint64_t c, uin
 	return io_status_errno(status);
 }
 
-static void copy_disk(struct batch *batch, struct store *s, uint32_t from, uint32_t to)
+static void copy_disk(struct batch *batch, uint64_t from, uint64_t to, uint64_t blocks)
 {
 	struct io *io = batch_io(batch);
 
 	if (!io)
 		return;
 	io->op = IO_COPY;
-	io->src_lba = from * cluster_blocks(s);
-	io->lba = to * cluster_blocks(s);
-	io->lba_count = (uint32_t)cluster_blocks(s);
+	io->src_lba = from;
+	io->lba = to;
+	io->lba_count = (uint32_t)blocks;
 	batch_submit(batch, io);
 }
 
-int clusters_copy(struct store *s, const struct place *from, const uint64_t *c,
-		  const uint32_t *cluster, uint64_t count)
+/* COUNT blocks of the cluster, AT blocks in, from beneath. */
+static int fill_rest(struct batch *batch, struct store *s, const struct cluster_fill *f,
+		     uint64_t at, uint64_t count)
 {
 	enum io_op zero = unmap_is_zero(s->disk.bdev) ? IO_UNMAP : IO_WRITE_ZEROES;
+	uint64_t blocks = cluster_blocks(s), to = f->cluster * blocks + at;
+
+	if (count == 0)
+		return 0;
+	switch (f->from.kind) {
+	case PLACE_NOWHERE:
+		batch_range(batch, zero, to, count);
+		return 0;
+	case PLACE_DISK:
+		copy_disk(batch, f->from.cluster * blocks + at, to, count);
+		return 0;
+	case PLACE_EXTERNAL:
+		return copy_external(s, f->from.external, (f->c * blocks + at) << s->block_shift,
+				     to << s->block_shift, count << s->block_shift);
+	case PLACE_ABSENT:
+		break;
+	}
+	return -ENODEV;
+}
+
+static void fill_data(struct batch *batch, struct store *s, const struct cluster_fill *f)
+{
+	struct io *io = batch_io(batch);
+
+	if (!io)
+		return;
+	io->op = IO_WRITE;
+	io->lba = f->cluster * cluster_blocks(s) + f->data->at;
+	io->lba_count = f->data->count;
+	io->iov = f->data->iov;
+	io->iov_count = f->data->iov_count;
+	batch_submit(batch, io);
+}
+
+int clusters_fill(struct store *s, const struct cluster_fill *fill, unsigned count)
+{
 	struct batch batch;
 	int rc = 0, end;
 
 	if (s->state == STORE_GONE)
 		return -ENODEV;
 	batch_init(&batch, bdev_chan(s->disk.bdev));
-	for (uint64_t i = 0; i < count && rc == 0 && batch.status == IO_OK; i++) {
-		switch (from[i].kind) {
-		case PLACE_NOWHERE:
-			batch_range(&batch, s, zero, cluster[i], 1);
-			break;
-		case PLACE_DISK:
-			copy_disk(&batch, s, from[i].cluster, cluster[i]);
-			break;
-		case PLACE_EXTERNAL:
-			rc = copy_external(s, from[i].external, c[i], cluster[i]);
-			break;
-		case PLACE_ABSENT:
-			rc = -ENODEV;
-			break;
+	for (unsigned i = 0; i < count && rc == 0 && batch.status == IO_OK; i++) {
+		const struct cluster_fill *f = &fill[i];
+		uint64_t from = 0, to = 0;
+
+		if (f->data && f->data->iov_count > 0) {
+			fill_data(&batch, s, f);
+			from = f->data->at;
+			to = from + f->data->count;
 		}
+		rc = fill_rest(&batch, s, f, 0, from);
+		if (rc == 0)
+			rc = fill_rest(&batch, s, f, to, cluster_blocks(s) - to);
 	}
 	store_wrote(s);
 	end = batch_end(&batch);

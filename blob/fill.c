@@ -2,10 +2,11 @@
 /*
  * Clusters of thin blobs come and go: the first write to one, and unmap.
  *
- * To come: take a free cluster, fill all of it (from beneath, or with zeroes), write the mapping,
- * and only then show it to readers. The disk's order is made by blob_sync_extent(): it flushes
- * before and after. The mapping is prepared in a copy of the extent's array, so that readers, who
- * see the array itself, do not find the cluster before it is durable.
+ * To come: take a free cluster, fill all of it (with what the first write brings, the rest from
+ * beneath or with zeroes), write the mapping, and only then show it to readers. The disk's order is
+ * made by blob_sync_extent(): it flushes before and after. The mapping is prepared in a copy of the
+ * extent's array, so that readers, who see the array itself, do not find the cluster before it is
+ * durable.
  *
  * To go, the other way round: out of the array, wait for readers who saw it, write the mapping, and
  * only then the cluster is free.
@@ -22,59 +23,61 @@
 struct fill {
 	struct blob *blob;
 	unsigned count;
-	uint64_t c[FILL_MAX];           /* ascending within an extent: sorted */
-	uint32_t cluster[FILL_MAX];
-	struct place from[FILL_MAX];
-	int *rc[FILL_MAX];              /* where the result goes */
+	struct cluster_fill item[FILL_MAX];     /* by c: those of an extent lie together */
 };
 
-static void fill_add(struct fill *f, uint64_t c, uint32_t cluster, int *rc)
+static void fill_add(struct fill *f, const struct cluster_fill *item)
 {
 	unsigned i = f->count++;
 
-	for (; i > 0 && f->c[i - 1] > c; i--) {
-		f->c[i] = f->c[i - 1];
-		f->cluster[i] = f->cluster[i - 1];
-		f->rc[i] = f->rc[i - 1];
-	}
-	f->c[i] = c;
-	f->cluster[i] = cluster;
-	f->rc[i] = rc;
+	for (; i > 0 && f->item[i - 1].c > item->c; i--)
+		f->item[i] = f->item[i - 1];
+	f->item[i] = *item;
 }
 
 static bool fill_has(const struct fill *f, uint64_t c)
 {
 	for (unsigned i = 0; i < f->count; i++)
-		if (f->c[i] == c)
+		if (f->item[i].c == c)
 			return true;
 	return false;
 }
 
 /* A cluster for each that has none; who gets none has its result. */
-static void fill_take(struct fill *f, const uint64_t *c, unsigned count, int *rc)
+static void fill_take(struct fill *f, const uint64_t *c, struct cluster_data *data, unsigned count,
+		      int *rc)
 {
 	struct blob *b = f->blob;
-	uint32_t cluster;
 
 	for (unsigned i = 0; i < count; i++) {
+		struct cluster_fill item = { .c = c[i], .data = data ? &data[i] : NULL,
+					     .rc = &rc[i] };
+
 		rc[i] = c[i] < b->map->cluster_count ? 0 : -ERANGE;
-		if (rc[i] < 0 || blob_map_get(b->map, c[i]) || fill_has(f, c[i]))
-			continue;
-		rc[i] = cluster_alloc(b->store, &cluster, 1);
-		if (rc[i] == 0)
-			fill_add(f, c[i], cluster, &rc[i]);
+		if (rc[i] == 0 && !blob_map_get(b->map, c[i]) && !fill_has(f, c[i])) {
+			rc[i] = cluster_alloc(b->store, &item.cluster, 1);
+			item.from = blob_beneath(b, c[i]);
+			if (rc[i] == 0) {
+				fill_add(f, &item);
+				continue;
+			}
+		}
+		if (data)
+			data[i].iov_count = 0;
 	}
-	for (unsigned i = 0; i < f->count; i++)
-		f->from[i] = blob_beneath(b, f->c[i]);
 }
 
 static void fill_fail(struct fill *f, unsigned first, unsigned count, int rc)
 {
 	for (unsigned i = first; i < first + count; i++) {
-		*f->rc[i] = rc;
+		struct cluster_fill *item = &f->item[i];
+
+		*item->rc = rc;
+		if (item->data)
+			item->data->iov_count = 0;
 		/* After a failed write of metadata nobody knows what the disk names. */
 		if (!f->blob->store->failed)
-			cluster_free(f->blob->store, f->cluster[i]);
+			cluster_free(f->blob->store, item->cluster);
 	}
 }
 
@@ -82,7 +85,7 @@ static void fill_fail(struct fill *f, unsigned first, unsigned count, int rc)
 static void fill_show(struct fill *f, unsigned first, unsigned count, uint32_t *array)
 {
 	struct blob *b = f->blob;
-	uint32_t e = (uint32_t)(f->c[first] / BS_EXTENT_CLUSTERS);
+	uint32_t e = (uint32_t)(f->item[first].c / BS_EXTENT_CLUSTERS);
 	uint32_t *copy = b->map->extent[e].cluster;
 
 	if (!array) {
@@ -91,8 +94,8 @@ static void fill_show(struct fill *f, unsigned first, unsigned count, uint32_t *
 		return;
 	}
 	for (unsigned i = first; i < first + count; i++)
-		__atomic_store_n(&array[f->c[i] % BS_EXTENT_CLUSTERS], f->cluster[i],
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(&array[f->item[i].c % BS_EXTENT_CLUSTERS],
+				 f->item[i].cluster, __ATOMIC_RELEASE);
 	b->map->extent[e].cluster = array;
 	free(copy);
 }
@@ -101,7 +104,7 @@ static void fill_show(struct fill *f, unsigned first, unsigned count, uint32_t *
 static void fill_map(struct fill *f, unsigned first, unsigned count)
 {
 	struct blob *b = f->blob;
-	uint32_t e = (uint32_t)(f->c[first] / BS_EXTENT_CLUSTERS);
+	uint32_t e = (uint32_t)(f->item[first].c / BS_EXTENT_CLUSTERS);
 	struct blob_extent *extent = &b->map->extent[e];
 	uint32_t *array = extent->cluster, mapped = extent->mapped;
 	uint32_t *copy = calloc(BS_EXTENT_CLUSTERS, sizeof(*copy));
@@ -112,7 +115,7 @@ static void fill_map(struct fill *f, unsigned first, unsigned count)
 			memcpy(copy, array, BS_EXTENT_CLUSTERS * sizeof(*copy));
 		extent->cluster = copy;
 		for (unsigned i = first; i < first + count; i++)
-			blob_map_set(b->map, f->c[i], f->cluster[i]);
+			blob_map_set(b->map, f->item[i].c, f->item[i].cluster);
 		rc = blob_sync_extent(b, e);
 	}
 	if (rc == 0) {
@@ -125,37 +128,41 @@ static void fill_map(struct fill *f, unsigned first, unsigned count)
 	fill_fail(f, first, count, rc);
 }
 
-void blob_fill(struct blob *b, const uint64_t *c, unsigned count, int *rc)
+void blob_fill(struct blob *b, const uint64_t *c, struct cluster_data *data, unsigned count,
+	       int *rc)
 {
 	struct fill *f = calloc(1, sizeof(*f));
 	unsigned n;
-	int copied;
+	int filled;
 
 	ASSERT(count <= FILL_MAX && b->lock.owner == task_self());
 	if (!f) {
-		for (unsigned i = 0; i < count; i++)
+		for (unsigned i = 0; i < count; i++) {
 			rc[i] = -ENOMEM;
+			if (data)
+				data[i].iov_count = 0;
+		}
 		return;
 	}
 	f->blob = b;
-	fill_take(f, c, count, rc);
-	copied = f->count ? clusters_copy(b->store, f->from, f->c, f->cluster, f->count) : 0;
-	if (copied < 0) {
-		fill_fail(f, 0, f->count, copied);
+	fill_take(f, c, data, count, rc);
+	filled = f->count ? clusters_fill(b->store, f->item, f->count) : 0;
+	if (filled < 0) {
+		fill_fail(f, 0, f->count, filled);
 	} else {
 		for (unsigned i = 0; i < f->count; i += n) {
-			uint64_t e = f->c[i] / BS_EXTENT_CLUSTERS;
+			uint64_t e = f->item[i].c / BS_EXTENT_CLUSTERS;
 
-			for (n = 1; i + n < f->count && f->c[i + n] / BS_EXTENT_CLUSTERS == e; n++)
-				;
+			for (n = 1; i + n < f->count && f->item[i + n].c / BS_EXTENT_CLUSTERS == e;)
+				n++;
 			fill_map(f, i, n);
 		}
 	}
 	/* One that came twice has the result of the first. */
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned k = 0; k < f->count && rc[i] == 0; k++)
-			if (f->c[k] == c[i])
-				rc[i] = *f->rc[k];
+			if (f->item[k].c == c[i])
+				rc[i] = *f->item[k].rc;
 	free(f);
 }
 
@@ -186,14 +193,21 @@ void extent_page_free(struct store *s, uint32_t page)
 static int release_extent(struct blob *b, uint32_t e, uint64_t first, uint64_t last, uint32_t *list)
 {
 	uint64_t count = 0;
+	bool any = false;
 	int rc;
 
-	for (uint64_t c = first; c <= last; c++)
-		list[c - first] = blob_map_set(b->map, c, 0);
+	for (uint64_t c = first; c <= last; c++) {
+		bool bare = blob_beneath(b, c).kind == PLACE_NOWHERE;
+
+		list[c - first] = bare ? blob_map_set(b->map, c, 0) : 0;
+		any |= list[c - first] != 0;
+	}
+	if (!any)
+		return 0;
 	blob_drain(b->store);
 	rc = blob_sync_extent(b, e);
 	for (uint64_t c = first; c <= last; c++) {
-		if (rc < 0)
+		if (rc < 0 && list[c - first])
 			blob_map_set(b->map, c, list[c - first]);
 		else if (list[c - first])
 			list[count++] = list[c - first];

@@ -65,7 +65,7 @@ static int fill_next(struct blob *b, uint64_t *c, enum want want)
 			list[n++] = *c;
 	if (n == 0)
 		return 0;
-	blob_fill(b, list, n, results);
+	blob_fill(b, list, NULL, n, results);
 	for (unsigned i = 0; i < n; i++)
 		if (results[i] < 0)
 			return results[i];

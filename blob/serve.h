@@ -79,6 +79,8 @@ bool volume_in_use(const struct blob *b);
 extern const struct bdev_ops volume_ops;
 /* Size of a channel's own part. */
 size_t volume_chan_bytes(void);
+/* Its next BYTES of memory, which has at most LANE_IOV elements; P moves on. Returns how many. */
+unsigned part_slice(const struct io *io, struct part *p, uint64_t bytes, struct iovec *slice);
 /* On the io's reactor: it has been answered, part->answer says how. */
 void volume_io_answered(struct msg *msg);
 

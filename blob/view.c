@@ -122,7 +122,7 @@ int blob_view_make(const struct blob *b, struct blob_view **out)
 	view->parent = b->parent;
 	view->has_external = b->invalid_flags & BS_EXTERNAL_SNAPSHOT;
 	view->external = b->external;
-	view->gives_back = blob_is_thin(b) && !b->parent && !view->has_external;
+	view->thin = blob_is_thin(b);
 	*out = view;
 	return 0;
 }

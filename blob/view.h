@@ -22,8 +22,7 @@ struct blob_view {
 	struct blob *parent;            /* where clusters are that are not in map; NULL */
 	struct bdev *external;          /* or there; NULL: also while it is absent; atomic */
 	bool has_external;
-	/* unmap gives clusters back: what is not mapped reads as zeroes */
-	bool gives_back;
+	bool thin;                      /* may have clusters that are not mapped */
 };
 
 enum { LANE_IOS = 256, LANE_IOV = 32 };
@@ -119,9 +118,24 @@ int batch_end(struct batch *batch);
 int clusters_zero(struct store *s, const uint32_t *cluster, uint64_t count);
 /* Tells the disk that nobody needs them any more; whether it listens is its own affair. */
 void clusters_discard(struct store *s, const uint32_t *cluster, uint64_t count);
-/* What is at PLACE (of cluster C of a blob, for external ones) into CLUSTER; zeroes for nowhere. */
-int clusters_copy(struct store *s, const struct place *from, const uint64_t *c,
-		  const uint32_t *cluster, uint64_t count);
+/* What somebody writes to a part of a new cluster: COUNT blocks of the disk, AT blocks in. */
+struct cluster_data {
+	const struct iovec *iov;
+	uint16_t iov_count;             /* 0: nothing */
+	uint32_t at, count;
+};
+
+/* A cluster that comes to a blob. */
+struct cluster_fill {
+	uint64_t c;                     /* of the blob */
+	uint32_t cluster;               /* of the disk */
+	struct place from;              /* what it holds but for the data; zeroes for nowhere */
+	struct cluster_data *data;      /* NULL: none */
+	int *rc;                        /* blob_fill's: where the result goes */
+};
+
+/* All of each: its data, and the rest from beneath. Not flushed. */
+int clusters_fill(struct store *s, const struct cluster_fill *fill, unsigned count);
 
 /* ---- fill.c: in a task, inside the store, the blob's lock held ---- */
 
@@ -130,10 +144,15 @@ enum { FILL_MAX = 64 };
 /*
  * Makes clusters C[0…COUNT-1] of a thin blob its own, with the data that was beneath, durable, and
  * shows them to readers. RC gets the result of each; those that are mapped already are 0. COUNT is
- * at most FILL_MAX.
+ * at most FILL_MAX. DATA (NULL: none of any) says for each of them what it holds from the beginning
+ * instead; its iov_count is 0 afterwards when that was not written.
  */
-void blob_fill(struct blob *b, const uint64_t *c, unsigned count, int *rc);
-/* Takes clusters FIRST…LAST out of the map, durable, and frees them. 0/-errno. */
+void blob_fill(struct blob *b, const uint64_t *c, struct cluster_data *data, unsigned count,
+	       int *rc);
+/*
+ * Takes those of clusters FIRST…LAST beneath which there is nothing out of the map, durable, and
+ * frees them; the others stay, or what they cover would come to light. 0/-errno.
+ */
 int blob_release(struct blob *b, uint64_t first, uint64_t last);
 /* Frees what LIST names: nothing on disk does, and readers are drained. */
 void clusters_free(struct store *s, const struct blob *b, const uint32_t *cluster, uint64_t count);

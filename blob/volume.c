@@ -95,8 +95,11 @@ static struct volume *volume_make(struct blob *b)
 		.rotational = disk->rotational,
 		.space_low = s->warned > 0 && blob_is_thin(b),
 		.limits = {
-			.xfer_bytes_max = s->super.cluster_bytes,
-			.iov_count_max = LANE_IOV,
+			.xfer_bytes_max = MIN(s->super.cluster_bytes,
+					      MAX(disk->xfer_max, s->super.block_bytes)),
+			.iov_count_max = MIN((uint16_t)LANE_IOV, disk->iov_max),
+			.align_bytes = disk->limits.align_bytes,
+			.page_bytes = disk->limits.page_bytes,
 		},
 		.optimal_blocks = disk->optimal_blocks >> v->ratio_shift,
 		.uuid = volume_uuid(b),

@@ -2,13 +2,14 @@
 /*
  * What io of volumes ask of reactor 0: a cluster for a first write, clusters given back by unmap.
  * The io itself is the message. A task of the volume works on all that have come, first writes up
- * to FILL_MAX clusters at a time: concurrent ones share the writes of metadata. It ends when there
- * is nothing left to do.
+ * to FILL_MAX clusters at a time: concurrent ones share the writes of metadata, and the first to
+ * want a cluster has its data written with it. It ends when there is nothing left to do.
  *
  * Answers go back before anything else is waited for, so that a volume that is removed once its
  * last io is answered is not looked at again.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "blob/serve.h"
@@ -33,9 +34,13 @@ static void answer_all(struct volume *v, int rc)
 /* ---- first writes ---- */
 
 struct wish {
+	unsigned count;
 	uint64_t c[FILL_MAX];
 	int rc[FILL_MAX];
-	unsigned count;
+	/* what the first io that wants it writes there, when it may be written at once */
+	struct cluster_data data[FILL_MAX];
+	const struct io *writer[FILL_MAX];
+	struct iovec iov[FILL_MAX][LANE_IOV];
 };
 
 /* Cluster of the io's next block, and that of its last. */
@@ -49,12 +54,34 @@ static uint64_t last_cluster(const struct volume *v, const struct io *io)
 	return (io->lba + io->lba_count - 1) / v->cluster_blocks;
 }
 
-static int *wish_find(struct wish *w, uint64_t c)
+/* Its place in the wish; -1. */
+static int wish_find(const struct wish *w, uint64_t c)
 {
 	for (unsigned i = 0; i < w->count; i++)
 		if (w->c[i] == c)
-			return &w->rc[i];
-	return NULL;
+			return (int)i;
+	return -1;
+}
+
+/* C, with what IO writes there, when that comes next after what P has taken care of. */
+static void wish_put(struct wish *w, const struct volume *v, const struct io *io, struct part *p,
+		     uint64_t c)
+{
+	uint64_t begin = MAX(io->lba, c * v->cluster_blocks);
+	uint64_t end = MIN(io->lba + io->lba_count, (c + 1) * v->cluster_blocks);
+	uint32_t blocks = (uint32_t)(end - begin);
+	unsigned i = w->count++;
+
+	w->c[i] = c;
+	w->data[i] = (struct cluster_data){ .iov = w->iov[i] };
+	if (io->op != IO_WRITE || begin != io->lba + p->issued)
+		return;
+	w->writer[i] = io;
+	w->data[i].at = (uint32_t)(begin % v->cluster_blocks) << v->ratio_shift;
+	w->data[i].count = blocks << v->ratio_shift;
+	w->data[i].iov_count = (uint16_t)part_slice(io, p, (uint64_t)blocks << v->bdev.block_shift,
+						    w->iov[i]);
+	p->issued += blocks;
 }
 
 /* All clusters of IO that have none; false: it does not fit any more. */
@@ -62,13 +89,14 @@ static bool wish_add(struct wish *w, const struct volume *v, struct io *io)
 {
 	const struct blob_map *map = v->blob->map;
 	uint64_t last = last_cluster(v, io);
+	struct part p = *part_of(io);
 
 	for (uint64_t c = first_cluster(v, io); c <= last && c < map->cluster_count; c++) {
-		if (blob_map_get(map, c) || wish_find(w, c))
+		if (blob_map_get(map, c) || wish_find(w, c) >= 0)
 			continue;
 		if (w->count == FILL_MAX)
 			return false;
-		w->c[w->count++] = c;
+		wish_put(w, v, io, &p, c);
 	}
 	return true;
 }
@@ -76,29 +104,44 @@ static bool wish_add(struct wish *w, const struct volume *v, struct io *io)
 /* The first cluster decides: the io goes on from there, and asks again for what it then lacks. */
 static int wish_result(struct wish *w, const struct volume *v, struct io *io)
 {
-	const int *rc = wish_find(w, first_cluster(v, io));
+	int i = wish_find(w, first_cluster(v, io)), rc = i < 0 ? 0 : w->rc[i];
+	struct part *p = part_of(io);
 
-	return rc ? *rc : 0;
+	/* What came to the disk with its cluster is done. */
+	while (i >= 0 && w->rc[i] == 0 && w->data[i].iov_count > 0 && w->writer[i] == io) {
+		uint32_t blocks = w->data[i].count >> v->ratio_shift;
+
+		part_slice(io, p, (uint64_t)blocks << v->bdev.block_shift, w->iov[i]);
+		p->issued += blocks;
+		i = p->issued < io->lba_count ? wish_find(w, first_cluster(v, io)) : -1;
+	}
+	return rc;
 }
 
 static void fill_some(struct volume *v)
 {
-	struct wish w = { .count = 0 };
+	struct wish *w = malloc(sizeof(*w));
 	struct list taken = LIST_INIT(taken);
 	struct io *io;
 
+	if (!w) {
+		answer_all(v, -ENOMEM);
+		return;
+	}
+	w->count = 0;
 	while ((io = list_first_entry(&v->asks, struct io, link))) {
 		if (io->op == IO_UNMAP)
 			break;
-		if (!wish_add(&w, v, io) && !list_empty(&taken))
+		if (!wish_add(w, v, io) && !list_empty(&taken))
 			break;
 		list_del(&io->link);
 		list_push(&taken, &io->link);
 	}
-	if (w.count > 0)
-		blob_fill(v->blob, w.c, w.count, w.rc);
+	if (w->count > 0)
+		blob_fill(v->blob, w->c, w->data, w->count, w->rc);
 	while ((io = list_pop_entry(&taken, struct io, link)))
-		answer(io, wish_result(&w, v, io));
+		answer(io, wish_result(w, v, io));
+	free(w);
 }
 
 /* ---- unmap ---- */
@@ -111,9 +154,7 @@ static void release_one(struct volume *v)
 	struct blob *b = v->blob;
 	int rc = 0;
 
-	/* A snapshot may have been taken meanwhile: then what is beneath must stay covered. */
-	if (first < end && blob_is_thin(b) && !b->parent &&
-	    !(b->invalid_flags & BS_EXTERNAL_SNAPSHOT))
+	if (first < end && blob_is_thin(b))
 		rc = blob_release(b, first, end - 1);
 	answer(io, rc);
 }

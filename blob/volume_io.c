@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The data path of volumes. A read or write within one cluster that is mapped becomes one io of the
- * lane's own to the disk, on the same reactor, with the same memory: one look-up, no copy, no
- * allocation. All others are walked through cluster by cluster (part_run), with as many io of the
- * lane as they need:
+ * The data path of volumes. A read or write within one cluster that is mapped goes on to the disk
+ * as it is, on the same reactor: one look-up, no copy, no io of its own. All others, and those that
+ * the disk cannot take like that, are walked through cluster by cluster (part_run), with as many io
+ * of the lane as they need:
  *
  *   mapped            to the disk; neighbours that lie together in one
  *   read, not mapped  from beneath: the parents' clusters, another disk, zeroes
  *   write, not mapped asks reactor 0 for a cluster (volume_ask.c) and goes on when it is there
- *   unmap             whole clusters of a thin volume with nothing beneath it are given back
+ *   unmap             whole clusters with nothing beneath them are given back by thin volumes
  *
  * A write that is held (snapshot) or finds no free io of the lane stands in line on its reactor.
  */
@@ -21,12 +21,15 @@
 struct volume_chan {
 	struct blob *blob;
 	struct lane *lane;
-	/* cluster_blocks is 0 when it is no power of two: then nothing is straight */
+	/*
+	 * cluster_blocks is 0 when it is no power of two, or blocks are not those of the disk:
+	 * then nothing is forwarded
+	 */
 	uint64_t cluster_blocks, within_mask;
 	uint64_t disk_cluster_blocks;
-	uint8_t cluster_shift, ratio_shift;
+	uint8_t cluster_shift, ratio_shift;     /* the volume's blocks beside the disk's */
 	bool hold;
-	uint32_t writers;               /* io of the lane that change something */
+	uint32_t writers;               /* on their way to the disk, changing something */
 	struct list held;               /* struct io */
 	struct event quiet;             /* writers has become 0 while holding */
 };
@@ -65,6 +68,27 @@ static inline void part_end(struct io *io, bool done)
 	}
 }
 
+/* What begins to use what it found in a view; returns the epoch in which it did. */
+static inline uint8_t lane_enter(struct volume_chan *vc, bool writes)
+{
+	struct lane *lane = vc->lane;
+
+	lane->inflight[lane->epoch]++;
+	vc->writers += writes;
+	return lane->epoch;
+}
+
+static inline void lane_leave(struct volume_chan *vc, uint8_t epoch, bool writes)
+{
+	struct lane *lane = vc->lane;
+
+	if (--lane->inflight[epoch] == 0 && unlikely(epoch != lane->epoch))
+		event_signal(&lane->drained);
+	vc->writers -= writes;
+	if (unlikely(vc->hold) && vc->writers == 0)
+		event_signal(&vc->quiet);
+}
+
 static void child_done(struct io *done)
 {
 	struct lane_io *child = container_of(done, struct lane_io, io);
@@ -73,11 +97,7 @@ static void child_done(struct io *done)
 	struct lane *lane = vc->lane;
 	struct part *p = part_of(io);
 
-	if (--lane->inflight[child->epoch] == 0 && unlikely(child->epoch != lane->epoch))
-		event_signal(&lane->drained);
-	vc->writers -= child->writes;
-	if (unlikely(vc->hold) && vc->writers == 0)
-		event_signal(&vc->quiet);
+	lane_leave(vc, child->epoch, child->writes);
 	list_push_front(&lane->free, &done->link);
 	if (unlikely(done->status != IO_OK) && p->status == IO_OK)
 		p->status = (uint8_t)done->status;
@@ -90,39 +110,29 @@ static void child_done(struct io *done)
 		part_end(io, true);
 }
 
-static inline void child_send(struct volume_chan *vc, struct lane_io *child, struct io *io,
-			      struct bdev_chan *to)
+static void child_send(struct volume_chan *vc, struct lane_io *child, struct io *io,
+		       struct bdev_chan *to)
 {
-	struct lane *lane = vc->lane;
-
 	child->parent = io;
-	child->epoch = lane->epoch;
 	child->writes = io->op != IO_READ;
 	child->io.op = io->op;
 	child->io.flags = io->flags;
 	child->io.done = child_done;
-	lane->inflight[lane->epoch]++;
-	vc->writers += child->writes;
+	child->epoch = lane_enter(vc, child->writes);
 	bdev_submit(to, &child->io);
 }
 
 /* ---- a part of the data ---- */
 
-/* The next BYTES of the io's memory: as elements of the child's, or cleared without a child. */
-static void part_data(struct io *io, uint64_t bytes, struct lane_io *child)
+unsigned part_slice(const struct io *io, struct part *p, uint64_t bytes, struct iovec *slice)
 {
-	struct part *p = part_of(io);
 	unsigned n = 0;
 
 	while (bytes > 0) {
 		const struct iovec *iov = &io->iov[p->iov_index];
 		uint64_t len = MIN(bytes, iov->iov_len - p->iov_offset);
-		char *base = (char *)iov->iov_base + p->iov_offset;
 
-		if (child)
-			child->iov[n++] = (struct iovec){ base, len };
-		else
-			memset(base, 0, len);
+		slice[n++] = (struct iovec){ (char *)iov->iov_base + p->iov_offset, len };
 		bytes -= len;
 		p->iov_offset += len;
 		if (p->iov_offset == iov->iov_len) {
@@ -130,10 +140,7 @@ static void part_data(struct io *io, uint64_t bytes, struct lane_io *child)
 			p->iov_index++;
 		}
 	}
-	if (child) {
-		child->io.iov = child->iov;
-		child->io.iov_count = (uint16_t)n;
-	}
+	return n;
 }
 
 static enum part_step part_starve(struct volume_chan *vc, struct io *io)
@@ -159,7 +166,9 @@ static enum part_step part_send(struct volume_chan *vc, struct io *io, struct bd
 		child->io.iov = io->iov;
 		child->io.iov_count = io->iov_count;
 	} else if (io->op <= IO_WRITE) {
-		part_data(io, blocks << block_shift, child);
+		child->io.iov_count = (uint16_t)part_slice(io, p, blocks << block_shift,
+							   child->iov);
+		child->io.iov = child->iov;
 	} else {
 		child->io.iov_count = 0;
 	}
@@ -171,8 +180,13 @@ static enum part_step part_send(struct volume_chan *vc, struct io *io, struct bd
 
 static enum part_step part_zeroes(struct io *io, uint64_t blocks)
 {
+	struct iovec iov[LANE_IOV];
+	unsigned count = 0;
+
 	if (io->op == IO_READ)
-		part_data(io, blocks << io->chan->bdev->block_shift, NULL);
+		count = part_slice(io, part_of(io), blocks << io->chan->bdev->block_shift, iov);
+	for (unsigned i = 0; i < count; i++)
+		memset(iov[i].iov_base, 0, iov[i].iov_len);
 	part_of(io)->issued += (uint32_t)blocks;
 	return PART_AGAIN;
 }
@@ -246,12 +260,13 @@ static enum part_step part_next(struct volume_chan *vc, struct io *io)
 	cluster = blob_map_get(view->map, c);
 	if (!cluster)
 		return part_unmapped(vc, io, view, c, within, blocks);
-	if (io->op == IO_UNMAP && view->gives_back && blocks == cluster_blocks) {
+	if (io->op == IO_UNMAP && view->thin && blocks == cluster_blocks &&
+	    blob_view_beneath(view, c).kind == PLACE_NOWHERE) {
 		p->gives_back = true;
 		return part_zeroes(io, blocks);
 	}
 	for (uint32_t n = 1; blocks < left && blocks + cluster_blocks <= PART_BLOCKS_MAX &&
-	     !(io->op == IO_UNMAP && view->gives_back) && ++c < view->map->cluster_count &&
+	     !(io->op == IO_UNMAP && view->thin) && ++c < view->map->cluster_count &&
 	     blob_map_get(view->map, c) == cluster + n; n++)
 		blocks += MIN(left - blocks, cluster_blocks);
 	if (io->op == IO_UNMAP && !bdev_supports(vc->lane->disk->bdev, IO_UNMAP))
@@ -284,7 +299,7 @@ static void part_run(struct volume_chan *vc, struct io *io)
 		flush_run(vc, io);
 		return;
 	}
-	if (vc->hold && io->op != IO_READ && p->status == IO_OK) {
+	if (vc->hold && io->op != IO_READ && p->status == IO_OK && p->issued < io->lba_count) {
 		p->state = PART_WAITS;
 		list_push(&vc->held, &io->link);
 		return;
@@ -321,27 +336,21 @@ static void volume_submit(struct bdev_chan *chan, struct io *io)
 	struct volume_chan *vc = chan->priv;
 	const struct blob_map *map = blob_view(vc->blob)->map;
 	uint64_t c = io->lba >> vc->cluster_shift, within = io->lba & vc->within_mask;
-	struct lane_io *child;
-	struct part *p = part_of(io);
 	uint32_t cluster;
 
 	if (likely(io->op <= IO_WRITE && !vc->hold &&
 		   within + io->lba_count <= vc->cluster_blocks && c < map->cluster_count) &&
 	    likely((cluster = blob_map_get(map, c)) != 0) &&
-	    likely((child = child_get(vc->lane)) != NULL)) {
-		p->issued = io->lba_count;
-		p->pending = 1;
-		p->state = PART_RUNS;
-		p->status = IO_OK;
-		p->gives_back = false;
-		child->io.lba = cluster * vc->disk_cluster_blocks + (within << vc->ratio_shift);
-		child->io.lba_count = io->lba_count << vc->ratio_shift;
-		child->io.iov = io->iov;
-		child->io.iov_count = io->iov_count;
-		child_send(vc, child, io, vc->lane->disk);
-		return;
-	}
-	part_submit(vc, io);
+	    likely(bdev_forward(vc->lane->disk, io, cluster * vc->cluster_blocks + within,
+				vc->lane->epoch)))
+		lane_enter(vc, io->op == IO_WRITE);
+	else
+		part_submit(vc, io);
+}
+
+static void volume_forwarded(struct bdev_chan *chan, struct io *io)
+{
+	lane_leave(chan->priv, io->over_tag, io->op == IO_WRITE);
 }
 
 /* ---- holding writes ---- */
@@ -402,7 +411,7 @@ static int chan_open(struct bdev_chan *chan)
 	vc->lane = lane_self(v->blob->store);
 	vc->ratio_shift = v->ratio_shift;
 	vc->disk_cluster_blocks = v->cluster_blocks << v->ratio_shift;
-	if (IS_POWER_OF_2(v->cluster_blocks)) {
+	if (IS_POWER_OF_2(v->cluster_blocks) && v->ratio_shift == 0) {
 		vc->cluster_blocks = v->cluster_blocks;
 		vc->within_mask = v->cluster_blocks - 1;
 		vc->cluster_shift = (uint8_t)log2_floor(v->cluster_blocks);
@@ -428,4 +437,5 @@ const struct bdev_ops volume_ops = {
 	.chan_open = chan_open,
 	.chan_close = chan_close,
 	.submit = volume_submit,
+	.forwarded = volume_forwarded,
 };

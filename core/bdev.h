@@ -87,6 +87,8 @@ struct bdev_ops {
 	 * wait for.
 	 */
 	void (*submit)(struct bdev_chan *chan, struct io *io);
+	/* An io that the driver has forwarded has ended; its owner is told next. */
+	void (*forwarded)(struct bdev_chan *chan, struct io *io);
 	/*
 	 * Asks for the early end of an io that the driver has: it ends as ever, with
 	 * IO_ERR_ABORTED if that worked. NULL: it cannot. May complete VICTIM, or do nothing.
@@ -191,6 +193,32 @@ void bdev_unregister(struct bdev *bdev);
  * are waited for before users are told.
  */
 void bdev_resize(struct bdev *bdev, uint64_t block_count);
+/*
+ * For the submit of a bdev above another, of the same blocks and with limits that are not wider: a
+ * read or write goes on, itself, to LBA of the disk beneath, whose channel is UNDER. Both count it;
+ * ops->forwarded comes with TAG in over_tag when it has ended. False, and nothing has happened: the
+ * disk does not take it like that; send an io of your own.
+ */
+static inline bool bdev_forward(struct bdev_chan *under, struct io *io, uint64_t lba, uint8_t tag)
+{
+	const struct bdev *bdev = under->bdev;
+	uint64_t end = __atomic_load_n(&bdev->block_count, __ATOMIC_RELAXED);
+
+	if (under->gate || io->over || (io->flags & bdev->pieces_flags) || lba >= end ||
+	    io->lba_count > end - lba)
+		return false;
+	io->over = io->chan;
+	io->over_lba = io->lba;
+	io->over_epoch = io->epoch;
+	io->over_tag = tag;
+	io->chan = under;
+	io->lba = lba;
+	io->epoch = under->epoch;
+	under->inflight++;
+	under->writers += io->writer;
+	bdev->ops->submit(under, io);
+	return true;
+}
 /* For thin disks: LOW as long as their pool is past a threshold. Tells users when it changes. */
 void bdev_space_set(struct bdev *bdev, bool low);
 

@@ -168,14 +168,12 @@ void bdev_claim(struct io *io);
 void bdev_claim_end(struct bdev_chan *chan);
 
 
-/* For io.c, of each io that bdev_submit has counted: it has ended. */
-static inline void bdev_account(struct io *io, uint64_t now_ticks)
+/* IO, which took NS, leaves CHAN. */
+static inline void bdev_account_chan(struct bdev_chan *chan, struct io *io, uint64_t ns)
 {
-	struct bdev_chan *chan = io->chan;
 	const struct bdev_op_rule *rule = &bdev_op_rules[io->op];
 	struct stat_io_class *cls = (void *)((char *)&chan->stats + rule->stat_at);
 
-	trace_at(now_ticks, TRACE_IO_DONE, (uintptr_t)io, io->status);
 	chan->inflight--;
 	chan->writers -= io->writer;
 	if (unlikely(chan->gate))
@@ -185,7 +183,25 @@ static inline void bdev_account(struct io *io, uint64_t now_ticks)
 		cls->bytes += rule->range ? (uint64_t)io->lba_count << chan->bdev->block_shift : 0;
 	else
 		cls->errors++;
-	stat_hist_add(&cls->latency, clock_ticks_to_ns(now_ticks - io->start_ticks));
+	stat_hist_add(&cls->latency, ns);
+}
+
+/* For io.c, of each io that bdev_submit has counted: it has ended. */
+static inline void bdev_account(struct io *io, uint64_t now_ticks)
+{
+	uint64_t ns = clock_ticks_to_ns(now_ticks - io->start_ticks);
+	struct bdev_chan *over = io->over;
+
+	trace_at(now_ticks, TRACE_IO_DONE, (uintptr_t)io, io->status);
+	bdev_account_chan(io->chan, io, ns);
+	if (!over)
+		return;
+	io->chan = over;
+	io->over = NULL;
+	io->lba = io->over_lba;
+	io->epoch = io->over_epoch;
+	bdev_account_chan(over, io, ns);
+	over->bdev->ops->forwarded(over, io);
 }
 
 #endif

@@ -182,6 +182,9 @@ static void abort_submit(struct bdev_chan *chan, struct io *io)
 		io_complete(io, IO_OK);
 		return;
 	}
+	/* One that went on to the disk beneath is aborted there. */
+	if (victim->chan != chan && victim->over == chan)
+		chan = victim->chan;
 	if (victim->chan != chan || victim->op == IO_ABORT) {
 		io_complete(io, IO_ERR_INVALID);
 		return;
@@ -262,6 +265,7 @@ void bdev_submit(struct bdev_chan *chan, struct io *io)
 	uint64_t now = clock_ticks();
 
 	io->chan = chan;
+	io->over = NULL;
 	io->start_ticks = now;
 	io->stage = IO_AT_DRIVER;
 	io->counted = true;

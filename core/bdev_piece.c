@@ -409,6 +409,7 @@ void bdev_piece_init(struct bdev_chan_ctl *ctl)
 		struct bdev_piece *piece = &ctl->piece[i];
 
 		piece->io.chan = ctl->chan;
+		piece->io.over = ctl->chan;     /* stays here: bdev_forward() */
 		piece->io.done = piece_done;
 		list_push(&ctl->pieces, &piece->io.link);
 	}

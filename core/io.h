@@ -80,16 +80,19 @@ struct io {
 	union {
 		uint64_t src_lba;       /* IO_COPY */
 		struct io *victim;      /* IO_ABORT */
+		uint64_t over_lba;      /* core's, of one that is forwarded: the owner's lba */
 	};
 	void (*done)(struct io *io);
 
 	/* result */
-	enum io_status status;
+	uint8_t status;                 /* enum io_status */
 
 	/* core's, from bdev_submit to done */
 	uint8_t stage;                  /* enum io_stage */
 	uint8_t counted;                /* came through bdev_submit: in stats and inflight */
 	uint8_t writer, epoch;          /* core/bdev_lock.c */
+	uint8_t over_epoch, over_tag;   /* while forwarded: epoch of over, and its driver's tag */
+	struct bdev_chan *over;         /* whence it was forwarded (bdev_forward); NULL */
 
 	/* the bdev's while it owns the io; link is the owner's before and after */
 	struct bdev_chan *chan;

@@ -72,11 +72,6 @@ def placed(core):
     return ["taskset", "-c", str(core), *(["chrt", "-f", "1"] if may_be_first() else [])]
 
 
-def put_first(karst):
-    if may_be_first():
-        subprocess.run(["chrt", "-f", "-a", "-p", "1", str(karst.process.pid)], check=True)
-
-
 class Table:
     """Rows of (what, figure, remark) under headings, printed as they come."""
 
@@ -124,6 +119,11 @@ class Bench:
         yield port, folder
         process.terminate()
         process.wait(120)
+
+    @staticmethod
+    def put_first(karst):
+        if may_be_first():
+            subprocess.run(["chrt", "-f", "-a", "-p", "1", str(karst.process.pid)], check=True)
 
     def disk_bench(self, socket, disk, rw, size, depth, seconds):
         """The row of all cores of `disk bench` at the karst of SOCKET."""
@@ -252,7 +252,7 @@ def bench_rates(bench, table):
     table.heading("Requests of 4 KiB, one connection: rate as a share of bare sockets with the same messages")
     seconds, rounds = (0.3, 3) if bench.quick else (1.0, 5)
     with Karst(bench.binary, bench.new_folder(), SCRIPT, ["-c", str(two_cores()[0])]) as karst:
-        put_first(karst)
+        bench.put_first(karst)
         for op, sizes in SIZES.items():
             with echo_server(bench, *sizes) as (port, echo_pid):
                 for depth in DEPTHS:
@@ -278,8 +278,8 @@ def native_rates(bench, table, seconds, rounds):
     on_far, on_near = on_cores()
     with Karst(bench.binary, bench.new_folder(), FAR_SCRIPT, on_far) as far, \
             Karst(bench.binary, bench.new_folder(), NEAR_SCRIPT.format(far=far.port), on_near) as near:
-        put_first(far)
-        put_first(near)
+        bench.put_first(far)
+        bench.put_first(near)
         for rw, (size, depth) in ((rw, how) for how in NATIVE for rw in ("randread", "randwrite")):
             sizes = (72, 24 + size) if rw == "randread" else (72 + size, 24)
             with echo_server(bench, *sizes) as (port, _):

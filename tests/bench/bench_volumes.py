@@ -31,6 +31,7 @@ VOLUMES = 10000
 def ratios(bench, table, name, script, seconds, rounds):
     """The same bench on the raw disk and on a thick volume of the same size, in turns."""
     with Karst(bench.binary, bench.new_folder(), script, ["-c", str(min(os.sched_getaffinity(0)))]) as karst:
+        bench.put_first(karst)
         for rw in ("randwrite", "randread"):
             for depth in (1, 32):
                 rows = {"raw": [], "s/thick": []}
