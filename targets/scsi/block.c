@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reads, writes, verification and capacity (SBC-3 5). A read or write goes to the disk as it is,
- * with the initiator's memory; verification without data reads into buffers of ours.
+ * with the initiator's memory.
  */
 #include "targets/scsi/scsi.h"
 
 #include <string.h>
 
-enum {
-	BYTCHK_NONE = 0, BYTCHK_BLOCKS = 1, BYTCHK_ONE = 3,
-	VERIFY_BYTES = 128 * 1024,      /* a step of verification */
-};
+enum { BYTCHK_NONE = 0, BYTCHK_BLOCKS = 1, BYTCHK_ONE = 3 };
 
 /* ---- ranges ---- */
 
@@ -172,66 +169,14 @@ void scsi_write_verify(struct scsi_task *task)
 	scsi_submit(task, write_verify_written);
 }
 
-static void verify_step(struct scsi_task *task);
-
-static void verify_done(struct io *io)
-{
-	struct scsi_task *task = container_of(io, struct scsi_task, io);
-
-	if (io->status != IO_OK) {
-		scsi_fail_io(task, io->status);
-		return;
-	}
-	task->lba += io->lba_count;
-	task->blocks_left -= io->lba_count;
-	verify_step(task);
-}
-
-static void verify_memory(struct buf_wait *wait)
-{
-	verify_step(container_of(wait, struct scsi_task, wait));
-}
-
-/* Reads, or compares with one block, a piece after the other, in memory of our own. */
-static void verify_step(struct scsi_task *task)
-{
-	unsigned shift = task->lu->bdev->block_shift;
-	uint32_t blocks = (uint32_t)MIN(task->blocks_left, (uint64_t)VERIFY_BYTES >> shift);
-	uint16_t count;
-
-	if (scsi_killed(task))
-		return;
-	if (blocks == 0) {
-		scsi_good(task);
-		return;
-	}
-	if (task->iov_count == 0) {
-		task->wait.ready = verify_memory;
-		task->iov_count = buf_get((size_t)blocks << shift, task->iov, &task->wait);
-		if (task->iov_count == 0)
-			return;
-		if (task->phase == BYTCHK_ONE)
-			scsi_pattern_fill(task);
-	}
-	count = (uint16_t)task->iov_count;
-	task->io.op = task->phase == BYTCHK_ONE ? IO_COMPARE : IO_READ;
-	task->io.flags = 0;
-	task->io.lba = task->lba;
-	task->io.lba_count = blocks;
-	task->io.iov = scsi_iov_part(task, (size_t)blocks << shift, &count);
-	task->io.iov_count = count;
-	scsi_submit(task, verify_done);
-}
-
+/* SBC-3 5.29. The limit of a transfer holds only where all of the data is transferred. */
 void scsi_verify(struct scsi_task *task)
 {
 	unsigned check = task->cdb[1] >> 1 & 3;
 	unsigned shift = task->lu->bdev->block_shift;
+	uint64_t lba;
+	uint32_t blocks;
 
-	if (check == 2) {
-		scsi_fail_cdb(task, 1, 2);
-		return;
-	}
 	if (check == BYTCHK_BLOCKS) {
 		if (!transfer_range(task))
 			return;
@@ -241,17 +186,27 @@ void scsi_verify(struct scsi_task *task)
 			scsi_submit(task, plain_done);
 		return;
 	}
-	if (!transfer_range(task))
-		return;
-	if (check == BYTCHK_ONE && task->out_bytes < 1u << shift) {
-		scsi_overrun(task);
+	if (check != BYTCHK_NONE && check != BYTCHK_ONE) {
+		scsi_fail_cdb(task, 1, 2);
 		return;
 	}
-	task->moved = check == BYTCHK_ONE ? 1u << shift : 0;
-	task->phase = (uint8_t)check;
-	task->lba = task->io.lba;
-	task->blocks_left = task->io.lba_count;
-	verify_step(task);
+	if (!scsi_range(task, &lba, &blocks))
+		return;
+	if (blocks == 0) {
+		scsi_good(task);
+		return;
+	}
+	if (check == BYTCHK_ONE) {
+		if (take_out(task, 1u << shift))
+			scsi_walk(task, SCSI_WALK_COMPARE, lba, blocks);
+		return;
+	}
+	task->io.op = IO_VERIFY;
+	task->io.flags = 0;
+	task->io.lba = lba;
+	task->io.lba_count = blocks;
+	task->io.iov_count = 0;
+	scsi_submit(task, plain_done);
 }
 
 /* ---- the rest ---- */

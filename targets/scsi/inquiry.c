@@ -31,13 +31,19 @@ static void pad(uint8_t *field, size_t bytes, const char *text)
 	memset(field + len, ' ', bytes - len);
 }
 
+static uint8_t device_type(const struct scsi_task *task)
+{
+	if (task->lu)
+		return SCSI_PDT_DISK;
+	return task->lun == SCSI_LUN_REPORT_LUNS ? SCSI_PDT_WELL_KNOWN : SCSI_PDT_NO_LUN;
+}
+
 static void standard(struct scsi_task *task)
 {
 	static const uint16_t versions[] = { 0x00a0, 0x0460, 0x04c0 };  /* SAM-5, SPC-4, SBC-3 */
-	const struct scsi_lu *lu = task->lu;
 	uint8_t data[INQUIRY_BYTES] = { 0 };
 
-	data[0] = lu ? SCSI_PDT_DISK : SCSI_PDT_NO_LUN;
+	data[0] = device_type(task);
 	data[2] = SCSI_VERSION_SPC4;
 	data[3] = 0x12;                 /* HISUP, response data format 2 */
 	data[4] = INQUIRY_BYTES - 5;
@@ -182,11 +188,14 @@ static const struct page {
 	{ SCSI_VPD_PROVISIONING, page_provisioning },
 };
 
-static size_t page_list(uint8_t *p)
+/* SPC-4 7.8.13: where no disk is there is nothing but this page. */
+static size_t page_list(const struct scsi_lu *lu, uint8_t *p)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++)
+	unsigned count = lu ? ARRAY_SIZE(pages) : 1;
+
+	for (unsigned i = 0; i < count; i++)
 		p[i] = pages[i].code;
-	return ARRAY_SIZE(pages);
+	return count;
 }
 
 void scsi_inquiry(struct scsi_task *task)
@@ -202,12 +211,12 @@ void scsi_inquiry(struct scsi_task *task)
 			standard(task);
 		return;
 	}
-	/* SPC-4 6.6.1: without a unit there are no pages but the list of them, which is empty */
-	for (unsigned i = 0; task->lu && i < ARRAY_SIZE(pages); i++) {
-		if (pages[i].code != code)
+	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++) {
+		if (pages[i].code != code || (pages[i].fill && !task->lu))
 			continue;
-		len = pages[i].fill ? pages[i].fill(task->lu, data + 4) : page_list(data + 4);
-		data[0] = SCSI_PDT_DISK;
+		len = pages[i].fill ? pages[i].fill(task->lu, data + 4) :
+		      page_list(task->lu, data + 4);
+		data[0] = device_type(task);
 		data[1] = code;
 		scsi_be_put(data + 2, 2, len);
 		scsi_reply(task, data, 4 + len, scsi_be(task->cdb + 3, 2));

@@ -43,7 +43,6 @@ uint16_t scsi_attention_asc(enum scsi_attention ua)
 		[SCSI_UA_RESERVATIONS_RELEASED] = SCSI_ASC_RESERVATIONS_RELEASED,
 		[SCSI_UA_REGISTRATIONS_PREEMPTED] = SCSI_ASC_REGISTRATIONS_PREEMPTED,
 		[SCSI_UA_CAPACITY_CHANGED] = SCSI_ASC_CAPACITY_CHANGED,
-		[SCSI_UA_MODE_CHANGED] = SCSI_ASC_MODE_CHANGED,
 		[SCSI_UA_LUNS_CHANGED] = SCSI_ASC_LUNS_CHANGED,
 		[SCSI_UA_THIN_THRESHOLD] = SCSI_ASC_THIN_THRESHOLD,
 	};
@@ -60,6 +59,14 @@ void scsi_lu_attention(struct scsi_lu *lu, enum scsi_attention ua)
 		atomic_fetch_or(&lu->attention, 1u << ua);
 	if (lu->ops->attention)
 		lu->ops->attention(lu, ua);
+}
+
+void scsi_lu_reset(struct scsi_lu *lu, enum scsi_attention ua)
+{
+	atomic_store(&lu->stopped, false);
+	atomic_store(&lu->write_protect, false);
+	atomic_store(&lu->descriptor_sense, false);
+	scsi_lu_attention(lu, ua);
 }
 
 int scsi_lu_attention_take(struct scsi_lu *lu)
@@ -88,7 +95,8 @@ static void lu_event(struct bdev_user *user, enum bdev_event event)
 		scsi_lu_attention(lu, SCSI_UA_CAPACITY_CHANGED);
 		break;
 	case BDEV_THRESHOLD:
-		scsi_lu_attention(lu, SCSI_UA_THIN_THRESHOLD);
+		if (lu->bdev->space_low)
+			scsi_lu_attention(lu, SCSI_UA_THIN_THRESHOLD);
 		break;
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Mode pages (SPC-4 7.5, SBC-3 6.5): error recovery, caching, control, informational exceptions.
- * The only thing that can be changed is software write protection (SWP of the control page).
+ * What can be changed is in the control page: software write protection (SWP) and the format of
+ * sense data (D_SENSE). Pages are an initiator's own, so that no other has to be told of a change.
  */
 #include "targets/scsi/scsi.h"
 
@@ -10,7 +11,9 @@
 enum {
 	HEADER_6 = 4, HEADER_10 = 8,
 	BLOCK_SHORT = 8, BLOCK_LONG = 16,
-	CONTROL_SWP_BYTE = 4,
+	CONTROL_SENSE_BYTE = 2, CONTROL_SWP_BYTE = 4,
+	CONTROL_TST = 0x20,             /* a task set for each initiator */
+	CONTROL_D_SENSE = 0x04,
 	CONTROL_SWP = 0x08,
 	PARAMETER_BYTES_MAX = 255,
 };
@@ -51,10 +54,14 @@ static size_t page_control(const struct scsi_lu *lu, enum page_control pc, uint8
 	size_t len = page_begin(p, SCSI_MODE_CONTROL, 12);
 
 	if (pc == PC_CHANGEABLE) {
+		p[CONTROL_SENSE_BYTE] = CONTROL_D_SENSE;
 		p[CONTROL_SWP_BYTE] = CONTROL_SWP;
 		return len;
 	}
+	p[CONTROL_SENSE_BYTE] = CONTROL_TST;
 	p[3] = 0x10;                    /* unrestricted reordering */
+	if (pc == PC_CURRENT && atomic_load(&lu->descriptor_sense))
+		p[CONTROL_SENSE_BYTE] |= CONTROL_D_SENSE;
 	if (pc == PC_CURRENT && atomic_load(&lu->write_protect))
 		p[CONTROL_SWP_BYTE] = CONTROL_SWP;
 	scsi_be_put(p + 8, 2, 0xffff);  /* busy timeout: unlimited */
@@ -188,7 +195,7 @@ static size_t check_page(struct scsi_task *task, const uint8_t *p, size_t at, si
 static void select_pages(struct scsi_task *task, const uint8_t *list, size_t at, size_t total)
 {
 	struct scsi_lu *lu = task->lu;
-	int protect = -1;
+	const uint8_t *control = NULL;
 
 	while (at < total) {
 		size_t len = check_page(task, list + at, at, total - at);
@@ -196,12 +203,28 @@ static void select_pages(struct scsi_task *task, const uint8_t *list, size_t at,
 		if (len == 0)
 			return;
 		if (list[at] == SCSI_MODE_CONTROL)
-			protect = (list[at + CONTROL_SWP_BYTE] & CONTROL_SWP) != 0;
+			control = list + at;
 		at += len;
 	}
-	if (protect >= 0)
-		atomic_store(&lu->write_protect, protect != 0);
+	if (control) {
+		atomic_store(&lu->write_protect, (control[CONTROL_SWP_BYTE] & CONTROL_SWP) != 0);
+		atomic_store(&lu->descriptor_sense,
+			     (control[CONTROL_SENSE_BYTE] & CONTROL_D_SENSE) != 0);
+	}
 	scsi_good(task);
+}
+
+/* SBC-3 6.5.2: the size of a disk is not for initiators to set; 0 blocks leave it as it is. */
+static bool block_descriptor_agrees(const struct scsi_lu *lu, bool long_lba, const uint8_t *p,
+				    size_t len)
+{
+	uint8_t now[BLOCK_LONG] = { 0 };
+	size_t count = long_lba ? 8 : 4;
+
+	if (len != block_descriptor(lu, long_lba, now))
+		return false;
+	return (scsi_be(p, count) == 0 || memcmp(p, now, count) == 0) &&
+	       memcmp(p + count, now + count, len - count) == 0;
 }
 
 void scsi_mode_select(struct scsi_task *task)
@@ -224,7 +247,11 @@ void scsi_mode_select(struct scsi_task *task)
 		scsi_good(task);
 		return;
 	}
-	if (total < header || total > sizeof(list) || !scsi_fetch(task, 0, list, total)) {
+	if (!scsi_fetch(task, 0, list, MIN(total, sizeof(list)))) {
+		scsi_overrun(task);
+		return;
+	}
+	if (total < header || total > sizeof(list)) {
 		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
 		return;
 	}
@@ -234,15 +261,10 @@ void scsi_mode_select(struct scsi_task *task)
 		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
 		return;
 	}
-	if (block) {
-		uint8_t now[BLOCK_LONG] = { 0 };
-		size_t len = block_descriptor(task->lu, !six && (list[4] & 1), now);
-
-		/* the size of a disk is not for initiators to set */
-		if (block != len || memcmp(list + header, now, len)) {
-			scsi_fail_parameter(task, (unsigned)header);
-			return;
-		}
+	if (block && !block_descriptor_agrees(task->lu, !six && (list[4] & 1), list + header,
+					      block)) {
+		scsi_fail_parameter(task, (unsigned)header);
+		return;
 	}
 	select_pages(task, list, header + block, total);
 }

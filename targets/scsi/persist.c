@@ -297,7 +297,7 @@ void scsi_persistent_in(struct scsi_task *task)
 
 void scsi_persistent_out(struct scsi_task *task)
 {
-	uint8_t sa = task->cdb[1] & 0x1f, list[PRO_LIST_BYTES];
+	uint8_t sa = task->cdb[1] & 0x1f, list[PRO_LIST_BYTES], refused;
 	bool typed = sa == SCSI_PRO_RESERVE || sa == SCSI_PRO_RELEASE || sa == SCSI_PRO_PREEMPT ||
 		     sa == SCSI_PRO_PREEMPT_ABORT;
 	struct persist *p;
@@ -307,13 +307,19 @@ void scsi_persistent_out(struct scsi_task *task)
 		scsi_fail_cdb(task, 2, task->cdb[2] >> 4 ? 7 : 3);
 		return;
 	}
-	if (scsi_be(task->cdb + 5, 4) != sizeof(list) ||
-	    !scsi_fetch(task, 0, list, sizeof(list))) {
+	if (scsi_be(task->cdb + 5, 4) != sizeof(list)) {
 		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
 		return;
 	}
+	if (!scsi_fetch(task, 0, list, sizeof(list))) {
+		scsi_overrun(task);
+		return;
+	}
 	task->moved = sizeof(list);
-	if (list[PRO_FLAGS_BYTE] & (PRO_SPEC_I_PT | PRO_ALL_TG_PT)) {
+	/* SPC-4 6.16.3: neither is offered; ALL_TG_PT means nothing but to a registration */
+	refused = PRO_SPEC_I_PT | (sa == SCSI_PRO_REGISTER || sa == SCSI_PRO_REGISTER_IGNORE ?
+				   PRO_ALL_TG_PT : 0);
+	if (list[PRO_FLAGS_BYTE] & refused) {
 		scsi_fail_parameter(task, PRO_FLAGS_BYTE);
 		return;
 	}

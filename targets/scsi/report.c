@@ -11,25 +11,32 @@
 
 void scsi_report_luns(struct scsi_task *task)
 {
-	uint8_t data[8 + 8 * SCSI_LUNS_MAX] = { 0 };
+	enum { DISKS, WELL_KNOWN, BOTH };
+	uint8_t data[8 + 8 * (SCSI_LUNS_MAX + 1)] = { 0 };
 	uint8_t select = task->cdb[2];
 	size_t at = 8;
 
-	if (select > 2) {
+	if (select > BOTH) {
 		scsi_fail_cdb(task, 2, 7);
 		return;
 	}
-	/* 1: well known units only, of which there are none */
-	for (unsigned lun = 0; select != 1 && lun < SCSI_LUNS_MAX; lun++) {
+	for (unsigned lun = 0; select != WELL_KNOWN && lun < SCSI_LUNS_MAX; lun++) {
 		if (!task->target->lu[lun])
 			continue;
 		data[at + 1] = (uint8_t)lun;
 		at += 8;
 	}
+	if (select != DISKS) {
+		scsi_be_put(data + at, 2, SCSI_LUN_REPORT_LUNS);
+		at += 8;
+	}
 	scsi_be_put(data, 4, at - 8);
-	/* SPC-4 5.14: this clears the condition, for the unit that was asked */
-	if (task->lu)
-		atomic_fetch_and(&task->lu->attention, ~(1u << SCSI_UA_LUNS_CHANGED));
+	/* SPC-4 6.33: the initiator knows now, for every unit of the target */
+	for (unsigned lun = 0; lun < SCSI_LUNS_MAX; lun++) {
+		if (task->target->lu[lun])
+			atomic_fetch_and(&task->target->lu[lun]->attention,
+					 ~(1u << SCSI_UA_LUNS_CHANGED));
+	}
 	scsi_reply(task, data, at, scsi_be(task->cdb + 6, 4));
 }
 
@@ -139,18 +146,22 @@ void scsi_report_tmf(struct scsi_task *task)
 /* SPC-4 6.39: the sense data is the data, and the status is good. */
 void scsi_request_sense(struct scsi_task *task)
 {
-	uint8_t sense[SCSI_SENSE_FIXED_BYTES];
+	struct scsi_sense sense = { .key = SCSI_KEY_NONE, .asc = SCSI_ASC_NONE };
 	int ua = task->lu ? scsi_lu_attention_take(task->lu) : -1;
+	uint8_t data[SCSI_SENSE_BYTES_MAX];
 
-	if (!task->lu)
-		scsi_sense_build(sense, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
-	else if (ua >= 0)
-		scsi_sense_build(sense, SCSI_KEY_UNIT_ATTENTION, scsi_attention_asc(ua));
-	else if (atomic_load(&task->lu->stopped))
-		scsi_sense_build(sense, SCSI_KEY_NOT_READY, SCSI_ASC_NOT_READY_INITIALIZE);
-	else
-		scsi_sense_build(sense, SCSI_KEY_NONE, SCSI_ASC_NONE);
-	scsi_reply(task, sense, sizeof(sense), task->cdb[4]);
+	if (ua >= 0) {
+		sense.key = SCSI_KEY_UNIT_ATTENTION;
+		sense.asc = scsi_attention_asc(ua);
+	} else if (task->lu && atomic_load(&task->lu->stopped)) {
+		sense.key = SCSI_KEY_NOT_READY;
+		sense.asc = SCSI_ASC_NOT_READY_INITIALIZE;
+	} else if (!task->lu && task->lun != SCSI_LUN_REPORT_LUNS) {
+		sense.key = SCSI_KEY_ILLEGAL_REQUEST;
+		sense.asc = SCSI_ASC_LUN_NOT_SUPPORTED;
+	}
+	/* DESC, whatever D_SENSE says */
+	scsi_reply(task, data, scsi_sense_put(&sense, task->cdb[1] & 0x01, data), task->cdb[4]);
 }
 
 void scsi_test_unit_ready(struct scsi_task *task)
@@ -197,6 +208,31 @@ void scsi_start_stop(struct scsi_task *task)
 	task->io.lba_count = 0;
 	task->io.iov_count = 0;
 	scsi_submit(task, stop_done);
+}
+
+static void self_test_done(struct io *io)
+{
+	struct scsi_task *task = container_of(io, struct scsi_task, io);
+
+	if (io->status == IO_OK)
+		scsi_good(task);
+	else
+		scsi_fail(task, SCSI_KEY_HARDWARE_ERROR, SCSI_ASC_SELF_TEST_FAILED);
+}
+
+/* SPC-4 6.42: the default self-test reads the first block. */
+void scsi_send_diagnostic(struct scsi_task *task)
+{
+	if (!(task->cdb[1] & 0x04)) {
+		scsi_good(task);
+		return;
+	}
+	task->io.op = IO_VERIFY;
+	task->io.flags = 0;
+	task->io.lba = 0;
+	task->io.lba_count = 1;
+	task->io.iov_count = 0;
+	scsi_submit(task, self_test_done);
 }
 
 /* ---- LOG SENSE, SPC-4 7.3 ---- */

@@ -11,6 +11,7 @@
  *
  * task.c     a CDB from arrival to status          table.c     which commands there are
  * lu.c       logical units, unit attention         tmf.c       task management
+ * sense.c    why a command failed                  walk.c      ranges, a piece after the other
  * inquiry.c  INQUIRY and vital product data        mode.c      mode pages
  * report.c   what a device says of itself          block.c     reads, writes, verification
  * unmap.c    UNMAP, WRITE SAME, LBA status         persist.c   persistent reservations
@@ -44,6 +45,7 @@ enum {
 	SCSI_WRITE_SAME_BYTES_MAX = 1024 * 1024 * 1024,
 	SCSI_UNMAP_RANGES = 256,        /* of one UNMAP */
 	SCSI_CAW_BLOCKS = 255,          /* of one COMPARE AND WRITE */
+	SCSI_SENSE_BYTES_MAX = 8 + SCSI_SENSE_INFORMATION_BYTES + SCSI_SENSE_SPECIFIC_BYTES,
 };
 
 struct scsi_cmd;
@@ -58,6 +60,13 @@ enum scsi_outcome {
 	SCSI_OUTCOME_ABORTED,           /* by a task management function: no status */
 	SCSI_OUTCOME_RESET,             /* by a reset: no status */
 	SCSI_OUTCOME_OVERRUN,           /* the CDB moves more than there is memory for */
+};
+
+/* What a walk over a range does, walk.c. */
+enum scsi_walk {
+	SCSI_WALK_WRITE,                /* the initiator's first block, everywhere */
+	SCSI_WALK_COMPARE,              /* with that block */
+	SCSI_WALK_DIFFER,               /* looks for the first byte that is not the initiator's */
 };
 
 /* Embedded by the front end's request. */
@@ -80,17 +89,20 @@ struct scsi_task {
 	uint8_t outcome;                /* enum scsi_outcome */
 	uint8_t status;                 /* enum scsi_status */
 	uint8_t sense_len;
-	uint8_t sense[SCSI_SENSE_FIXED_BYTES];
+	uint8_t sense[SCSI_SENSE_BYTES_MAX];
 	uint32_t moved;                 /* bytes of data taken or given */
 
 	/* this layer's */
 	uint8_t kill;                   /* enum scsi_outcome that a management function wants */
-	uint8_t phase;                  /* of commands in several steps */
-	uint16_t range;                 /* UNMAP: next descriptor */
+	uint8_t walk;                   /* enum scsi_walk */
+	bool one_block;                 /* the initiator's data is one block for all */
+	uint16_t range, ranges;         /* UNMAP: next descriptor, how many */
 	const struct scsi_cmd *cmd;
 	struct scsi_lu *lu;
 	struct list link;               /* lu->chan[].tasks */
-	uint64_t lba, blocks_left;      /* of commands in several steps */
+	uint64_t lba, compared;         /* of walks: next block, bytes of the initiator's data */
+	uint64_t locate_until_us;
+	uint32_t blocks_left;
 	struct iovec iov[BUF_IOV_MAX];  /* memory of our own, from core/buf.h */
 	struct iovec part[BUF_IOV_MAX]; /* the beginning of it, for a last shorter step */
 	unsigned iov_count;
@@ -114,7 +126,6 @@ enum scsi_attention {
 	SCSI_UA_RESERVATIONS_RELEASED,
 	SCSI_UA_REGISTRATIONS_PREEMPTED,
 	SCSI_UA_CAPACITY_CHANGED,
-	SCSI_UA_MODE_CHANGED,
 	SCSI_UA_LUNS_CHANGED,
 	SCSI_UA_THIN_THRESHOLD,
 	SCSI_UA_COUNT,
@@ -154,6 +165,7 @@ struct scsi_lu {
 	_Atomic uint32_t attention;     /* bits 1 << enum scsi_attention */
 	atomic_bool stopped;            /* START STOP UNIT */
 	atomic_bool write_protect;      /* SWP of the control mode page */
+	atomic_bool descriptor_sense;   /* and D_SENSE */
 	struct scsi_lu_chan *chan;      /* by reactor */
 	/* reactor 0's */
 	struct list link;               /* all units */
@@ -167,7 +179,7 @@ struct scsi_target {
 
 /*
  * In a task on reactor 0. Opens DISK for the initiator of PORT; PORT and OPS stay valid as long as
- * the unit. Codes of bdev_open, -ENOMEM, -EINVAL: blocks of a size that SCSI does not have.
+ * the unit. Codes of bdev_open, -ENOMEM.
  */
 int scsi_lu_create(const char *disk, const struct scsi_port *port, const struct scsi_lu_ops *ops,
 		   struct scsi_lu **lu);
@@ -176,6 +188,8 @@ int scsi_lu_create(const char *disk, const struct scsi_port *port, const struct 
  * its tasks (they are answered as aborted by a reset), closes the disk, frees.
  */
 void scsi_lu_destroy(struct scsi_lu *lu);
+/* The unit is as when it was powered on, and reports UA. Any reactor. */
+void scsi_lu_reset(struct scsi_lu *lu, enum scsi_attention ua);
 /* Establishes a unit attention condition. Any reactor. */
 void scsi_lu_attention(struct scsi_lu *lu, enum scsi_attention ua);
 /* The first condition, cleared; -1: none. */
@@ -235,19 +249,36 @@ bool scsi_cmd_offered(const struct scsi_cmd *cmd, const struct scsi_lu *lu);
 /* Whether OPCODE has service actions. */
 bool scsi_opcode_has_sa(uint8_t opcode);
 
-/* ---- helpers of commands, task.c: each ends the task, or gives its data ---- */
+/* ---- sense data, sense.c ---- */
 
-void scsi_good(struct scsi_task *task);
+struct scsi_sense {
+	enum scsi_sense_key key;
+	uint16_t asc;
+	bool informs;                   /* INFORMATION is valid: an LBA, an offset in data */
+	uint64_t information;
+	uint8_t specific[3];            /* sense key specific; zeroes: none */
+};
+
+/* Writes at most SCSI_SENSE_BYTES_MAX bytes; how many. */
+size_t scsi_sense_put(const struct scsi_sense *sense, bool descriptors, uint8_t *p);
+
+/* Each of these ends the task. */
 void scsi_fail(struct scsi_task *task, enum scsi_sense_key key, uint16_t asc);
-/* INVALID FIELD IN CDB, with a pointer to it. BIT: the highest of the field, 0xff for none. */
+/* INVALID FIELD IN CDB, with a pointer to it. BIT: the highest of the field. */
 void scsi_fail_cdb(struct scsi_task *task, unsigned byte, unsigned bit);
 /* INVALID FIELD IN PARAMETER LIST. */
 void scsi_fail_parameter(struct scsi_task *task, unsigned byte);
+/* task->io ended with STATUS: ends the task, perhaps after looking for the place. */
 void scsi_fail_io(struct scsi_task *task, enum io_status status);
+void scsi_fail_at(struct scsi_task *task, enum io_status status, uint64_t information);
+void scsi_fail_unlocated(struct scsi_task *task, enum io_status status);
+
+/* ---- helpers of commands, task.c: each ends the task, or gives its data ---- */
+
+void scsi_good(struct scsi_task *task);
+/* The CDB moves more than the front end has memory for. */
 void scsi_overrun(struct scsi_task *task);
 void scsi_status(struct scsi_task *task, enum scsi_status status);
-/* Sense data in fixed format. */
-void scsi_sense_build(uint8_t sense[SCSI_SENSE_FIXED_BYTES], enum scsi_sense_key key, uint16_t asc);
 /* Gives the first LEN bytes of DATA, at most ALLOCATION; ends the task. */
 void scsi_reply(struct scsi_task *task, const void *data, size_t len, size_t allocation);
 /* Copies LEN bytes of the initiator's data, from byte AT on; false: there are less. */
@@ -274,6 +305,7 @@ void scsi_request_sense(struct scsi_task *task);
 void scsi_log_sense(struct scsi_task *task);
 void scsi_test_unit_ready(struct scsi_task *task);
 void scsi_start_stop(struct scsi_task *task);
+void scsi_send_diagnostic(struct scsi_task *task);
 
 /* block.c */
 void scsi_read_capacity_10(struct scsi_task *task);
@@ -297,10 +329,13 @@ void scsi_submit(struct scsi_task *task, void (*done)(struct io *io));
 void scsi_unmap(struct scsi_task *task);
 void scsi_write_same(struct scsi_task *task);
 void scsi_get_lba_status(struct scsi_task *task);
-/* The initiator's first block, over and over in task->iov. */
-void scsi_pattern_fill(struct scsi_task *task);
-/* The first BYTES of task->iov as an array of *COUNT, valid until the next call. */
-const struct iovec *scsi_iov_part(struct scsi_task *task, size_t bytes, uint16_t *count);
+
+/* walk.c: each ends the task */
+/* Over BLOCKS from LBA on; the initiator's first block is in task->out. */
+void scsi_walk(struct scsi_task *task, enum scsi_walk walk, uint64_t lba, uint32_t blocks);
+/* task->io found a difference between the medium and task->out, could not read a block. */
+void scsi_locate_difference(struct scsi_task *task);
+void scsi_locate_bad_block(struct scsi_task *task);
 
 /* persist.c */
 void scsi_persistent_in(struct scsi_task *task);

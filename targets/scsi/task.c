@@ -48,76 +48,6 @@ void scsi_overrun(struct scsi_task *task)
 	scsi_end(task);
 }
 
-/* SPC-4 4.5.3 */
-void scsi_sense_build(uint8_t sense[SCSI_SENSE_FIXED_BYTES], enum scsi_sense_key key, uint16_t asc)
-{
-	memset(sense, 0, SCSI_SENSE_FIXED_BYTES);
-	sense[0] = SCSI_SENSE_FIXED;
-	sense[2] = (uint8_t)key;
-	sense[7] = SCSI_SENSE_FIXED_BYTES - 8;
-	scsi_be_put(sense + 12, 2, asc);
-}
-
-static void check_condition(struct scsi_task *task, enum scsi_sense_key key, uint16_t asc)
-{
-	scsi_sense_build(task->sense, key, asc);
-	task->sense_len = SCSI_SENSE_FIXED_BYTES;
-	task->status = SCSI_CHECK_CONDITION;
-	task->moved = 0;
-}
-
-void scsi_fail(struct scsi_task *task, enum scsi_sense_key key, uint16_t asc)
-{
-	check_condition(task, key, asc);
-	scsi_end(task);
-}
-
-/* SPC-4 4.5.2.4.2: field pointer sense key specific data */
-static void field_pointer(struct scsi_task *task, bool in_cdb, unsigned byte, unsigned bit)
-{
-	task->sense[15] = (uint8_t)(0x80 | (in_cdb ? 0x40 : 0) | (bit < 8 ? 0x08 | bit : 0));
-	scsi_be_put(task->sense + 16, 2, byte);
-}
-
-void scsi_fail_cdb(struct scsi_task *task, unsigned byte, unsigned bit)
-{
-	check_condition(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_CDB);
-	field_pointer(task, true, byte, bit);
-	scsi_end(task);
-}
-
-void scsi_fail_parameter(struct scsi_task *task, unsigned byte)
-{
-	check_condition(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_PARAMETER);
-	field_pointer(task, false, byte, 0xff);
-	scsi_end(task);
-}
-
-/* The one place where what a disk says becomes sense data. */
-void scsi_fail_io(struct scsi_task *task, enum io_status status)
-{
-	static const struct {
-		uint8_t key;
-		uint16_t asc;
-	} map[IO_STATUS_COUNT] = {
-		[IO_ERR_INVALID] = { SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_CDB },
-		[IO_ERR_UNSUPPORTED] = { SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE },
-		[IO_ERR_RANGE] = { SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LBA_RANGE },
-		[IO_ERR_READONLY] = { SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED },
-		[IO_ERR_MEDIA_READ] = { SCSI_KEY_MEDIUM_ERROR, SCSI_ASC_READ_ERROR },
-		[IO_ERR_MEDIA_WRITE] = { SCSI_KEY_MEDIUM_ERROR, SCSI_ASC_WRITE_ERROR },
-		[IO_ERR_MISCOMPARE] = { SCSI_KEY_MISCOMPARE, SCSI_ASC_MISCOMPARE },
-		[IO_ERR_NOSPC] = { SCSI_KEY_DATA_PROTECT, SCSI_ASC_SPACE_ALLOCATION_FAILED },
-		[IO_ERR_ABORTED] = { SCSI_KEY_ABORTED_COMMAND, SCSI_ASC_NONE },
-		[IO_ERR_TIMEOUT] = { SCSI_KEY_HARDWARE_ERROR, SCSI_ASC_INTERNAL_FAILURE },
-		[IO_ERR_GONE] = { SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED },
-		[IO_ERR_NOMEM] = { SCSI_KEY_HARDWARE_ERROR, SCSI_ASC_INTERNAL_FAILURE },
-		[IO_ERR_DEVICE] = { SCSI_KEY_HARDWARE_ERROR, SCSI_ASC_INTERNAL_FAILURE },
-	};
-
-	scsi_fail(task, map[status].key, map[status].asc);
-}
-
 bool scsi_killed(struct scsi_task *task)
 {
 	if (likely(!task->kill))
@@ -131,8 +61,12 @@ bool scsi_killed(struct scsi_task *task)
 void scsi_reply(struct scsi_task *task, const void *data, size_t len, size_t allocation)
 {
 	const char *from = data;
-	size_t left = MIN(MIN(len, allocation), task->in_bytes);
+	size_t left = MIN(len, allocation);
 
+	if (unlikely(left > task->in_bytes)) {
+		scsi_overrun(task);
+		return;
+	}
 	task->moved = (uint32_t)left;
 	for (unsigned i = 0; left; i++) {
 		size_t part = MIN(left, task->in[i].iov_len);
@@ -180,48 +114,61 @@ void scsi_iov_cut(struct iovec *iov, uint16_t *count, uint32_t bytes)
 
 /* ---- the way in ---- */
 
-/* A task without a logical unit to belong to. SPC-4 4.6.4 */
-static void exec_no_lu(struct scsi_task *task, const struct scsi_cmd *cmd)
+/* Whether the CDB sets no bit that its command does not know; otherwise the task has ended. */
+static bool fields_known(struct scsi_task *task)
 {
-	if (cmd && (cmd->flags & SCSI_CMD_ANY_LUN))
-		cmd->exec(task);
-	else
-		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
-}
+	const struct scsi_cmd *cmd = task->cmd;
 
-/* The first byte with bits that the command does not know; -1: none. */
-static int foreign_byte(const struct scsi_cmd *cmd, const uint8_t *cdb)
-{
 	for (unsigned i = 1; i < cmd->len; i++) {
-		uint8_t known = cmd->usage[i];
+		uint8_t foreign = (uint8_t)(task->cdb[i] & ~cmd->usage[i]);
 
+		if (likely(!foreign))
+			continue;
 		/* the service action was matched; the vendor's bits of the control byte are free */
 		if (i == 1 && cmd->sa != SCSI_NO_SA)
-			known |= 0x1f;
+			foreign &= 0xe0;
 		if (i == cmd->len - 1u)
-			known |= 0xc0;
-		if (unlikely(cdb[i] & ~known))
-			return (int)i;
+			foreign &= 0x3f;
+		if (foreign) {
+			scsi_fail_cdb(task, i, log2_floor(foreign));
+			return false;
+		}
 	}
-	return -1;
+	return true;
+}
+
+/*
+ * A task without a disk: for a number where no unit is (SPC-4 4.6.4), or for the well known unit
+ * that reports the others (SPC-4 8.2).
+ */
+static void exec_no_disk(struct scsi_task *task)
+{
+	bool well_known = task->lun == SCSI_LUN_REPORT_LUNS;
+	const struct scsi_cmd *cmd = task->cmd;
+
+	if (cmd && (cmd->flags & SCSI_CMD_ANY_LUN)) {
+		if (fields_known(task))
+			cmd->exec(task);
+	} else if (!well_known) {
+		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
+	} else if (!cmd || cmd->opcode != SCSI_TEST_UNIT_READY) {
+		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+	} else if (fields_known(task)) {
+		scsi_good(task);
+	}
 }
 
 static bool may_run(struct scsi_task *task)
 {
 	const struct scsi_cmd *cmd = task->cmd;
-	struct scsi_lu *lu = task->lu;
-	int byte = foreign_byte(cmd, task->cdb);
+	const struct scsi_lu *lu = task->lu;
 
 	if (unlikely(!scsi_cmd_offered(cmd, lu))) {
 		scsi_fail(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 		return false;
 	}
-	if (unlikely(byte >= 0)) {
-		uint8_t bits = (uint8_t)(task->cdb[byte] & ~cmd->usage[byte]);
-
-		scsi_fail_cdb(task, (unsigned)byte, log2_floor(bits));
+	if (unlikely(!fields_known(task)))
 		return false;
-	}
 	if (unlikely(!(cmd->flags & SCSI_CMD_PR_FREE) && !scsi_persistent_allows(task))) {
 		scsi_status(task, SCSI_RESERVATION_CONFLICT);
 		return false;
@@ -249,10 +196,11 @@ void scsi_exec(struct scsi_task *task)
 	task->moved = 0;
 	task->kill = 0;
 	task->iov_count = 0;
+	task->one_block = false;
 	task->lu = NULL;
 	task->cmd = scsi_cmd_find(task->cdb, &sa_unknown);
 	if (unlikely(!lu)) {
-		exec_no_lu(task, task->cmd);
+		exec_no_disk(task);
 		return;
 	}
 	task->lu = lu;

@@ -109,10 +109,8 @@ int scsi_tmf(struct scsi_lu *lu, enum scsi_tmf function, uint64_t tag)
 	case SCSI_TMF_LU_RESET:
 	case SCSI_TMF_NEXUS_RESET:
 		found = scsi_tasks_end(lu, SCSI_OUTCOME_RESET);
-		atomic_store(&lu->stopped, false);
-		atomic_store(&lu->write_protect, false);
-		scsi_lu_attention(lu, function == SCSI_TMF_LU_RESET ? SCSI_UA_LU_RESET :
-				  SCSI_UA_NEXUS_LOSS);
+		scsi_lu_reset(lu, function == SCSI_TMF_LU_RESET ? SCSI_UA_LU_RESET :
+			      SCSI_UA_NEXUS_LOSS);
 		return (int)found;
 	case SCSI_TMF_QUERY_TASK:
 		return (int)tmf_run(lu, TMF_TAG, tag, SCSI_OUTCOME_OK);

@@ -12,7 +12,6 @@
 enum {
 	UNMAP_HEADER_BYTES = 8,
 	UNMAP_RANGE_BYTES = 16,
-	PATTERN_BYTES = 128 * 1024,     /* a step of WRITE SAME */
 	WRITE_SAME_UNMAP = 0x08,
 	WRITE_SAME_NDOB = 0x01,
 };
@@ -57,7 +56,7 @@ static void unmap_step(struct scsi_task *task)
 
 	if (scsi_killed(task))
 		return;
-	while (task->range < task->blocks_left) {
+	while (task->range < task->ranges) {
 		/* the initiator may have changed its memory since the check */
 		unmap_range(task, task->range++, &lba, &blocks);
 		if (blocks == 0)
@@ -110,97 +109,11 @@ void scsi_unmap(struct scsi_task *task)
 	}
 	task->moved = (uint32_t)total;
 	task->range = 0;
-	task->blocks_left = ranges;
+	task->ranges = (uint16_t)ranges;
 	unmap_step(task);
 }
 
-/* ---- one block, again and again ---- */
-
-void scsi_pattern_fill(struct scsi_task *task)
-{
-	size_t block = task->lu->bdev->block_bytes;
-	uint8_t *base = task->iov[0].iov_base;
-
-	/* buffers are larger than a block and multiples of it */
-	scsi_fetch(task, 0, base, block);
-	for (unsigned i = 0; i < task->iov_count; i++) {
-		uint8_t *p = task->iov[i].iov_base;
-
-		for (size_t at = 0; at < task->iov[i].iov_len; at += block) {
-			if (p + at != base)
-				memcpy(p + at, base, block);
-		}
-	}
-}
-
-const struct iovec *scsi_iov_part(struct scsi_task *task, size_t bytes, uint16_t *count)
-{
-	size_t whole = 0;
-
-	for (unsigned i = 0; i < task->iov_count; i++)
-		whole += task->iov[i].iov_len;
-	if (bytes == whole) {
-		*count = (uint16_t)task->iov_count;
-		return task->iov;
-	}
-	/* the last piece is shorter: the buffers go back as they came, so they are not cut */
-	*count = 0;
-	for (unsigned i = 0; bytes; i++) {
-		task->part[i].iov_base = task->iov[i].iov_base;
-		task->part[i].iov_len = MIN(bytes, task->iov[i].iov_len);
-		bytes -= task->part[i].iov_len;
-		(*count)++;
-	}
-	return task->part;
-}
-
-static void same_step(struct scsi_task *task);
-
-static void same_done(struct io *io)
-{
-	struct scsi_task *task = container_of(io, struct scsi_task, io);
-
-	if (io->status != IO_OK) {
-		scsi_fail_io(task, io->status);
-		return;
-	}
-	task->lba += io->lba_count;
-	task->blocks_left -= io->lba_count;
-	same_step(task);
-}
-
-static void same_memory(struct buf_wait *wait)
-{
-	same_step(container_of(wait, struct scsi_task, wait));
-}
-
-static void same_step(struct scsi_task *task)
-{
-	unsigned shift = task->lu->bdev->block_shift;
-	uint32_t blocks = (uint32_t)MIN(task->blocks_left, (uint64_t)PATTERN_BYTES >> shift);
-	uint16_t count;
-
-	if (scsi_killed(task))
-		return;
-	if (blocks == 0) {
-		scsi_good(task);
-		return;
-	}
-	if (task->iov_count == 0) {
-		task->wait.ready = same_memory;
-		task->iov_count = buf_get((size_t)blocks << shift, task->iov, &task->wait);
-		if (task->iov_count == 0)
-			return;
-		scsi_pattern_fill(task);
-	}
-	task->io.op = IO_WRITE;
-	task->io.flags = 0;
-	task->io.lba = task->lba;
-	task->io.lba_count = blocks;
-	task->io.iov = scsi_iov_part(task, (size_t)blocks << shift, &count);
-	task->io.iov_count = count;
-	scsi_submit(task, same_done);
-}
+/* ---- WRITE SAME ---- */
 
 static bool pattern_zero(const struct scsi_task *task)
 {
@@ -268,9 +181,7 @@ void scsi_write_same(struct scsi_task *task)
 		same_zeroes(task, lba, blocks);
 		return;
 	}
-	task->lba = lba;
-	task->blocks_left = blocks;
-	same_step(task);
+	scsi_walk(task, SCSI_WALK_WRITE, lba, blocks);
 }
 
 /* ---- GET LBA STATUS ---- */

@@ -13,16 +13,18 @@
 #include "core/base/log.h"
 #include "core/cmd.h"
 
-enum { SCSI_LUN_FLAT = 0x40 };
+enum { SCSI_LUN_FLAT = 0x40, SCSI_LUN_METHOD = 0xc0 };
 
 bool vh_scsi_lun(const uint8_t lun[8], unsigned *target, unsigned *number)
 {
 	if (lun[0] != 1 || lun[4] || lun[5] || lun[6] || lun[7])
 		return false;
-	if ((lun[2] & 0xc0) != SCSI_LUN_FLAT && lun[2])
-		return false;
 	*target = lun[1];
-	*number = (unsigned)(lun[2] & 0x3f) << 8 | lun[3];
+	*number = (unsigned)scsi_be(lun + 2, 2);
+	if ((lun[2] & SCSI_LUN_METHOD) == SCSI_LUN_FLAT)
+		*number &= 0x3fff;
+	else if (lun[2] && *number != SCSI_LUN_REPORT_LUNS)
+		return false;
 	return true;
 }
 
@@ -158,9 +160,7 @@ static void scsi_reset(struct vh_device *vhost)
 			if (!lu)
 				continue;
 			scsi_tasks_end(lu, SCSI_OUTCOME_RESET);
-			atomic_store(&lu->stopped, false);
-			atomic_store(&lu->write_protect, false);
-			scsi_lu_attention(lu, SCSI_UA_POWER_ON);
+			scsi_lu_reset(lu, SCSI_UA_POWER_ON);
 		}
 	}
 	task_unlock(&dev->lock);

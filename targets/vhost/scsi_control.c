@@ -45,14 +45,29 @@ static void control_back(struct msg *msg)
 	free(control);
 }
 
+/* SAM-5 7.7: whatever unit was named, all of the target lose their nexus. */
+static uint8_t nexus_reset(struct vh_scsi *dev, unsigned target)
+{
+	for (unsigned l = 0; l < SCSI_LUNS_MAX; l++) {
+		struct scsi_lu *lu = vh_scsi_find(dev, target, l);
+
+		if (lu)
+			scsi_tmf(lu, SCSI_TMF_NEXUS_RESET, 0);
+	}
+	return VIRTIO_SCSI_S_FUNCTION_COMPLETE;
+}
+
 static uint8_t control_run(struct vh_scsi *dev, const struct control *control)
 {
 	struct scsi_lu *lu = vh_scsi_find(dev, control->target, control->lun);
 	int rc;
 
+	if (!atomic_load(&dev->table)->target[control->target])
+		return VIRTIO_SCSI_S_BAD_TARGET;
+	if (control->function == SCSI_TMF_NEXUS_RESET)
+		return nexus_reset(dev, control->target);
 	if (!lu)
-		return atomic_load(&dev->table)->target[control->target] ?
-			VIRTIO_SCSI_S_INCORRECT_LUN : VIRTIO_SCSI_S_BAD_TARGET;
+		return VIRTIO_SCSI_S_INCORRECT_LUN;
 	rc = scsi_tmf(lu, control->function, control->tag);
 	if (rc < 0)
 		return VIRTIO_SCSI_S_FUNCTION_REJECTED;
