@@ -94,6 +94,7 @@ struct scsi_task {
 
 	/* this layer's */
 	uint8_t kill;                   /* enum scsi_outcome that a management function wants */
+	bool abort_asked;               /* by that function, tmf.c */
 	uint8_t walk;                   /* enum scsi_walk */
 	bool one_block;                 /* the initiator's data is one block for all */
 	uint16_t range, ranges;         /* UNMAP: next descriptor, how many */

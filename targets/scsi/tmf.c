@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Task management (SAM-5 7). A function visits every reactor in a task of that reactor: there it
- * marks the tasks that it means, aborts what they have at the disk, and waits until the last of
- * them has been answered. Commands that arrive meanwhile are not its business.
+ * marks the tasks that it means, all at once, aborts what they have at the disk, and waits until
+ * the last of them has been answered. Commands that arrive meanwhile are not its business.
  */
 #include "targets/scsi/scsi.h"
 
@@ -31,7 +31,7 @@ static bool tmf_means(const struct tmf_visit *visit, const struct scsi_task *tas
 	return true;
 }
 
-static struct scsi_task *tmf_mark(const struct tmf_visit *visit, struct scsi_lu_chan *chan)
+static void tmf_mark(struct tmf_visit *visit, struct scsi_lu_chan *chan)
 {
 	struct scsi_task *task;
 
@@ -39,9 +39,21 @@ static struct scsi_task *tmf_mark(const struct tmf_visit *visit, struct scsi_lu_
 		if (task->kill || !tmf_means(visit, task))
 			continue;
 		task->kill = (uint8_t)visit->outcome;
+		task->abort_asked = false;
 		chan->killed++;
 		event_clear(&chan->settled);
-		return task;
+		atomic_fetch_add(&visit->found, 1);
+	}
+}
+
+/* The next that is marked and has not been aborted; others may have ended meanwhile. */
+static struct scsi_task *tmf_next(const struct scsi_lu_chan *chan)
+{
+	struct scsi_task *task;
+
+	list_for_each(task, &chan->tasks, link) {
+		if (task->kill && !task->abort_asked)
+			return task;
 	}
 	return NULL;
 }
@@ -51,6 +63,7 @@ static void tmf_abort(struct scsi_lu *lu, struct scsi_task *task)
 {
 	struct io abort = { .op = IO_ABORT, .victim = &task->io };
 
+	task->abort_asked = true;
 	if (task->io.stage != IO_AT_OWNER)
 		task_io(bdev_chan(lu->bdev), &abort);
 }
@@ -68,10 +81,9 @@ static void tmf_visit(void *arg)
 		}
 		return;
 	}
-	while ((task = tmf_mark(visit, chan))) {
-		atomic_fetch_add(&visit->found, 1);
+	tmf_mark(visit, chan);
+	while ((task = tmf_next(chan)))
 		tmf_abort(visit->lu, task);
-	}
 	while (chan->killed)
 		task_wait(&chan->settled);
 }
