@@ -150,7 +150,7 @@ static size_t page_block_limits(const struct scsi_lu *lu, uint8_t *p)
 		scsi_be_put(p + 20, 4, SCSI_UNMAP_RANGES);
 		scsi_be_put(p + 24, 4, granule);
 	}
-	scsi_be_put(p + 32, 8, SCSI_WRITE_SAME_BYTES_MAX >> bdev->block_shift);
+	scsi_be_put(p + 32, 8, SCSI_WRITE_SAME_BLOCKS);
 	return PAGE_BYTES - 4;
 }
 

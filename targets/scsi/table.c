@@ -3,8 +3,9 @@
  * The SCSI commands that there are. Dispatch, the check for reserved bits and REPORT SUPPORTED
  * OPERATION CODES read this table, so that none can promise what another refuses.
  *
- * Usage bytes of LBA and length fields are all ones; RDPROTECT, WRPROTECT and group numbers are not
- * offered, so their bits are 0 and setting them is an invalid field.
+ * Usage bytes of LBA and length fields are all ones; RDPROTECT and WRPROTECT are not offered, so
+ * their bits are 0 and setting them is an invalid field. A group number may be given, and what is
+ * collected of groups (SBC-3 4.23) is nothing.
  */
 #include "targets/scsi/scsi.h"
 
@@ -24,6 +25,7 @@ enum {
 	FREE = SCSI_CMD_PR_FREE,
 	DPO_FUA = SCSI_CDB1_DPO | SCSI_CDB1_FUA,
 	BYTCHK = 0x06,
+	GROUP = 0x1f,
 };
 
 const struct scsi_cmd scsi_cmds[] = {
@@ -48,21 +50,21 @@ const struct scsi_cmd scsi_cmds[] = {
 	{ "read capacity(10)", SCSI_READ_CAPACITY_10, SCSI_NO_SA, 10, SCSI_CMD_MEDIUM | FREE,
 	  { 0x25, 0, LBA4, 0, 0, 0x01, 0 }, scsi_read_capacity_10 },
 	{ "read(10)", SCSI_READ_10, SCSI_NO_SA, 10, READS,
-	  { 0x28, DPO_FUA, LBA4, 0, LEN2, 0 }, scsi_read },
+	  { 0x28, DPO_FUA, LBA4, GROUP, LEN2, 0 }, scsi_read },
 	{ "write(10)", SCSI_WRITE_10, SCSI_NO_SA, 10, WRITES,
-	  { 0x2a, DPO_FUA, LBA4, 0, LEN2, 0 }, scsi_write },
+	  { 0x2a, DPO_FUA, LBA4, GROUP, LEN2, 0 }, scsi_write },
 	{ "write and verify(10)", SCSI_WRITE_VERIFY_10, SCSI_NO_SA, 10, WRITES,
-	  { 0x2e, SCSI_CDB1_DPO | BYTCHK, LBA4, 0, LEN2, 0 }, scsi_write_verify },
+	  { 0x2e, SCSI_CDB1_DPO | BYTCHK, LBA4, GROUP, LEN2, 0 }, scsi_write_verify },
 	{ "verify(10)", SCSI_VERIFY_10, SCSI_NO_SA, 10, READS,
-	  { 0x2f, SCSI_CDB1_DPO | BYTCHK, LBA4, 0, LEN2, 0 }, scsi_verify },
+	  { 0x2f, SCSI_CDB1_DPO | BYTCHK, LBA4, GROUP, LEN2, 0 }, scsi_verify },
 	{ "pre-fetch(10)", SCSI_PREFETCH_10, SCSI_NO_SA, 10, READS,
-	  { 0x34, 0x02, LBA4, 0, LEN2, 0 }, scsi_prefetch },
+	  { 0x34, 0x02, LBA4, GROUP, LEN2, 0 }, scsi_prefetch },
 	{ "synchronize cache(10)", SCSI_SYNC_CACHE_10, SCSI_NO_SA, 10, SCSI_CMD_MEDIUM,
-	  { 0x35, 0x02, LBA4, 0, LEN2, 0 }, scsi_sync_cache },
+	  { 0x35, 0x02, LBA4, GROUP, LEN2, 0 }, scsi_sync_cache },
 	{ "write same(10)", SCSI_WRITE_SAME_10, SCSI_NO_SA, 10, WRITES,
-	  { 0x41, 0x08, LBA4, 0, LEN2, 0 }, scsi_write_same },
+	  { 0x41, 0x08, LBA4, GROUP, LEN2, 0 }, scsi_write_same },
 	{ "unmap", SCSI_UNMAP, SCSI_NO_SA, 10, WRITES,
-	  { 0x42, 0, NONE3, 0, 0, LEN2, 0 }, scsi_unmap },
+	  { 0x42, 0, NONE3, 0, GROUP, LEN2, 0 }, scsi_unmap },
 	{ "log sense", SCSI_LOG_SENSE, SCSI_NO_SA, 10, FREE,
 	  { 0x4d, 0, 0xff, 0xff, 0, LEN2, LEN2, 0 }, scsi_log_sense },
 	{ "mode select(10)", SCSI_MODE_SELECT_10, SCSI_NO_SA, 10, 0,
@@ -92,21 +94,21 @@ const struct scsi_cmd scsi_cmds[] = {
 	{ "register and ignore", SCSI_PERSISTENT_RESERVE_OUT, SCSI_PRO_REGISTER_IGNORE, 10, FREE,
 	  { 0x5f, 0x06, 0xff, 0, 0, LEN4, 0 }, scsi_persistent_out },
 	{ "read(16)", SCSI_READ_16, SCSI_NO_SA, 16, READS,
-	  { 0x88, DPO_FUA, LBA8, LEN4, 0, 0 }, scsi_read },
+	  { 0x88, DPO_FUA, LBA8, LEN4, GROUP, 0 }, scsi_read },
 	{ "compare and write", SCSI_COMPARE_AND_WRITE, SCSI_NO_SA, 16, WRITES,
-	  { 0x89, DPO_FUA, LBA8, NONE3, 0xff, 0, 0 }, scsi_compare_and_write },
+	  { 0x89, DPO_FUA, LBA8, NONE3, 0xff, GROUP, 0 }, scsi_compare_and_write },
 	{ "write(16)", SCSI_WRITE_16, SCSI_NO_SA, 16, WRITES,
-	  { 0x8a, DPO_FUA, LBA8, LEN4, 0, 0 }, scsi_write },
+	  { 0x8a, DPO_FUA, LBA8, LEN4, GROUP, 0 }, scsi_write },
 	{ "write and verify(16)", SCSI_WRITE_VERIFY_16, SCSI_NO_SA, 16, WRITES,
-	  { 0x8e, SCSI_CDB1_DPO | BYTCHK, LBA8, LEN4, 0, 0 }, scsi_write_verify },
+	  { 0x8e, SCSI_CDB1_DPO | BYTCHK, LBA8, LEN4, GROUP, 0 }, scsi_write_verify },
 	{ "verify(16)", SCSI_VERIFY_16, SCSI_NO_SA, 16, READS,
-	  { 0x8f, SCSI_CDB1_DPO | BYTCHK, LBA8, LEN4, 0, 0 }, scsi_verify },
+	  { 0x8f, SCSI_CDB1_DPO | BYTCHK, LBA8, LEN4, GROUP, 0 }, scsi_verify },
 	{ "pre-fetch(16)", SCSI_PREFETCH_16, SCSI_NO_SA, 16, READS,
-	  { 0x90, 0x02, LBA8, LEN4, 0, 0 }, scsi_prefetch },
+	  { 0x90, 0x02, LBA8, LEN4, GROUP, 0 }, scsi_prefetch },
 	{ "synchronize cache(16)", SCSI_SYNC_CACHE_16, SCSI_NO_SA, 16, SCSI_CMD_MEDIUM,
-	  { 0x91, 0x02, LBA8, LEN4, 0, 0 }, scsi_sync_cache },
+	  { 0x91, 0x02, LBA8, LEN4, GROUP, 0 }, scsi_sync_cache },
 	{ "write same(16)", SCSI_WRITE_SAME_16, SCSI_NO_SA, 16, WRITES,
-	  { 0x93, 0x09, LBA8, LEN4, 0, 0 }, scsi_write_same },
+	  { 0x93, 0x09, LBA8, LEN4, GROUP, 0 }, scsi_write_same },
 	{ "read capacity(16)", SCSI_SERVICE_ACTION_IN_16, SCSI_SAI_READ_CAPACITY_16, 16,
 	  SCSI_CMD_MEDIUM | FREE, { 0x9e, 0x10, LBA8, LEN4, 0x01, 0 }, scsi_read_capacity_16 },
 	{ "get lba status", SCSI_SERVICE_ACTION_IN_16, SCSI_SAI_GET_LBA_STATUS, 16, READS,
@@ -118,13 +120,13 @@ const struct scsi_cmd scsi_cmds[] = {
 	{ "report supported task management functions", SCSI_MAINTENANCE_IN, SCSI_MI_REPORT_TMF, 12,
 	  SCSI_CMD_PR_READ, { 0xa3, 0x0d, 0x80, NONE3, LEN4, 0, 0 }, scsi_report_tmf },
 	{ "read(12)", SCSI_READ_12, SCSI_NO_SA, 12, READS,
-	  { 0xa8, DPO_FUA, LBA4, LEN4, 0, 0 }, scsi_read },
+	  { 0xa8, DPO_FUA, LBA4, LEN4, GROUP, 0 }, scsi_read },
 	{ "write(12)", SCSI_WRITE_12, SCSI_NO_SA, 12, WRITES,
-	  { 0xaa, DPO_FUA, LBA4, LEN4, 0, 0 }, scsi_write },
+	  { 0xaa, DPO_FUA, LBA4, LEN4, GROUP, 0 }, scsi_write },
 	{ "write and verify(12)", SCSI_WRITE_VERIFY_12, SCSI_NO_SA, 12, WRITES,
-	  { 0xae, SCSI_CDB1_DPO | BYTCHK, LBA4, LEN4, 0, 0 }, scsi_write_verify },
+	  { 0xae, SCSI_CDB1_DPO | BYTCHK, LBA4, LEN4, GROUP, 0 }, scsi_write_verify },
 	{ "verify(12)", SCSI_VERIFY_12, SCSI_NO_SA, 12, READS,
-	  { 0xaf, SCSI_CDB1_DPO | BYTCHK, LBA4, LEN4, 0, 0 }, scsi_verify },
+	  { 0xaf, SCSI_CDB1_DPO | BYTCHK, LBA4, LEN4, GROUP, 0 }, scsi_verify },
 	{ 0 },
 };
 

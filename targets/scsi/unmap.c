@@ -168,7 +168,7 @@ void scsi_write_same(struct scsi_task *task)
 	if (!scsi_range(task, &lba, &blocks))
 		return;
 	/* 0 would mean up to the end: WSNZ of the block limits page */
-	if (blocks == 0 || blocks > (uint32_t)SCSI_WRITE_SAME_BYTES_MAX >> bdev->block_shift) {
+	if (blocks == 0 || blocks > SCSI_WRITE_SAME_BLOCKS) {
 		scsi_fail_cdb(task, len_at, 7);
 		return;
 	}

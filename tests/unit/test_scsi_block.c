@@ -124,7 +124,6 @@ static void test_a_transfer_longer_than_the_limit_is_refused(void **state)
 		   SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_CDB);
 	/* no data is transferred by these, however long */
 	sbox_good("verify(10)", CDB(0x8f, 0, [11] = 2, 0, 0), NULL, 0, 0);
-	sbox_good("write same(16)", CDB(0x93, 0, [11] = 2, 0, 0), data, 512, 0);
 }
 
 static void test_data_comes_back_through_every_command(void **state)
@@ -361,6 +360,29 @@ static void test_nothing_is_written_on_a_disk_that_is_protected(void **state)
 	}
 }
 
+static void test_a_group_number_is_taken_and_protection_refused(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(ranged); i++) {
+		const struct ranged *r = &ranged[i];
+		uint32_t of = r->one_block ? 1 : 2;
+		uint8_t cdb[SCSI_CDB_BYTES];
+
+		if (r->opcode < 0x20)
+			continue;
+		memset(data, 0, sizeof(data));
+		memset(sbox_disk->view, 0, SBOX_BLOCK * 8);
+		memcpy(cdb, range_cdb(r, 0, 2), sizeof(cdb));
+		cdb[r->opcode < 0x80 ? 6 : r->opcode < 0xa0 ? 14 : 10] = 0x1f;
+		sbox_good(r->name, cdb, data, r->out * of * SBOX_BLOCK, r->in * of * SBOX_BLOCK);
+		for (unsigned protect = 1; protect < 8; protect++) {
+			cdb[1] = (uint8_t)(r->byte1 | protect << 5);
+			sbox_fails(r->name, cdb, data, r->out * of * SBOX_BLOCK,
+				   r->in * of * SBOX_BLOCK, SCSI_KEY_ILLEGAL_REQUEST,
+				   SCSI_ASC_INVALID_FIELD_CDB);
+		}
+	}
+}
+
 static void test_capacity_is_told_as_it_is(void **state)
 {
 	uint32_t len;
@@ -395,6 +417,7 @@ int main(void)
 		sbox_test(test_a_place_that_is_not_known_is_not_named),
 		sbox_test(test_what_a_disk_says_becomes_the_right_sense_data),
 		sbox_test(test_nothing_is_written_on_a_disk_that_is_protected),
+		sbox_test(test_a_group_number_is_taken_and_protection_refused),
 		sbox_test(test_capacity_is_told_as_it_is),
 	};
 

@@ -201,13 +201,18 @@ static void test_write_same_refuses_what_it_cannot_do(void **state)
 		{ "anchor(10)", { 0x41, 0x18, [8] = 1 } },
 		{ "no data(10)", { 0x41, 0x01, [8] = 1 } },
 		{ "protection", { 0x93, 0x20, [13] = 1 } },
-		{ "group", { 0x93, [13] = 1, [14] = 1 } },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(row); i++)
 		sbox_fails(row[i].name, row[i].cdb, block, 512, 0, SCSI_KEY_ILLEGAL_REQUEST,
 			   SCSI_ASC_INVALID_FIELD_CDB);
 	assert_int_equal(sbox_disk->ops[IO_WRITE], 0);
+	sbox_shape.block_count = 1 << 17;
+	sbox_reopen();
+	sbox_fails("too many blocks", CDB(0x93, [11] = 1), block, 512, 0, SCSI_KEY_ILLEGAL_REQUEST,
+		   SCSI_ASC_INVALID_FIELD_CDB);
+	sbox_good("as many as may be", CDB(0x93, [12] = 0xff, 0xff), block, 512, 0);
+	sbox_good("and in the short form", CDB(0x41, [7] = 0xff, 0xff), block, 512, 0);
 }
 
 /* ---- what is promised ---- */
@@ -233,7 +238,7 @@ static void promises(bool thin, bool zeroes)
 	assert_int_equal(scsi_be(p + 20, 4) != 0, thin);
 	assert_int_equal(scsi_be(p + 8, 4), SCSI_XFER_BYTES_MAX / SBOX_BLOCK);
 	most = (uint32_t)scsi_be(p + 36, 8);
-	assert_int_equal(most, SCSI_WRITE_SAME_BYTES_MAX / SBOX_BLOCK);
+	assert_int_equal(most, SCSI_WRITE_SAME_BLOCKS);
 	assert_int_equal(p[4] & 1, 1);
 	p = sbox_data(CDB(0xa3, 0x0c, 1, SCSI_UNMAP, [9] = 64), 64, &len);
 	assert_int_equal(p[1] & 7, thin ? 3 : 1);
