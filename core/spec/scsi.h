@@ -125,7 +125,7 @@ enum {
 	SCSI_SENSE_FIXED = 0x70,
 	SCSI_SENSE_DESCRIPTOR = 0x72,
 	SCSI_SENSE_FIXED_BYTES = 18,
-	SCSI_SENSE_VALID = 0x80,        /* of byte 0 in fixed format, of an information descriptor */
+	SCSI_SENSE_VALID = 0x80,        /* of byte 0, of an information descriptor's byte 2 */
 	SCSI_SENSE_INFORMATION = 0x00,  /* descriptors, and the length of each */
 	SCSI_SENSE_INFORMATION_BYTES = 12,
 	SCSI_SENSE_SPECIFIC = 0x02,

@@ -310,7 +310,7 @@ int sbox_tmf(unsigned initiator, enum scsi_tmf function, uint64_t tag)
 
 void sbox_control(unsigned initiator, bool write_protect, bool descriptors)
 {
-	uint8_t list[16] = { 0, 0, 0, 0, SCSI_MODE_CONTROL, 10, 0x20, 0x10, 0, 0, 0, 0, 0xff, 0xff };
+	uint8_t list[16] = { [4] = SCSI_MODE_CONTROL, 10, 0x20, 0x10, [12] = 0xff, 0xff };
 	struct sbox s = {
 		.cdb = CDB(SCSI_MODE_SELECT_6, 0x10, 0, 0, sizeof(list)), .initiator = initiator,
 		.out = list, .out_bytes = sizeof(list),

@@ -163,8 +163,8 @@ static void test_a_list_with_anything_wrong_changes_nothing(void **state)
 			   SCSI_KEY_ILLEGAL_REQUEST, row[i].asc);
 	page_get(0x0a, CURRENT, page, sizeof(page));
 	assert_int_equal(page[4], 0);
-	sbox_good("the size as it is", CDB(0x15, 0x10, [4] = 12), (uint8_t[12]){ [3] = 8, [10] = 2 },
-		  12, 0);
+	sbox_good("the size as it is", CDB(0x15, 0x10, [4] = 12),
+		  (uint8_t[12]){ [3] = 8, [10] = 2 }, 12, 0);
 	sbox_good("nothing at all", CDB(0x15, 0x10), NULL, 0, 0);
 }
 

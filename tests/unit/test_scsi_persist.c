@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Persistent reservations as SCSI has them: parameters, types and what they keep out, who is told. */
+/* Persistent reservations as SCSI has them: parameters, what each type keeps out, who is told. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -173,7 +173,11 @@ static void test_a_list_that_is_not_there_is_an_overrun(void **state)
 /* What each command needs; SPC-4 table 66, SBC-3 table 13. */
 enum need { FREE, READS, WRITES };
 
-static const struct { const char *name; uint8_t cdb[SCSI_CDB_BYTES]; enum need need; } commands[] = {
+static const struct {
+	const char *name;
+	uint8_t cdb[SCSI_CDB_BYTES];
+	enum need need;
+} commands[] = {
 	{ "test unit ready", { 0x00 }, FREE },
 	{ "request sense", { 0x03, [4] = 18 }, FREE },
 	{ "inquiry", { 0x12, [4] = 36 }, FREE },

@@ -112,7 +112,7 @@ static void test_the_list_of_commands_is_the_table(void **state)
 			at += step;
 			one_command(cmd, has_sa ? 2 : 1, timeouts);
 			one_command(cmd, 3, timeouts);
-			sbox_fails(cmd->name, CDB(0xa3, 0x0c, has_sa ? 1 : 2, cmd->opcode, [9] = 64),
+			sbox_fails(cmd->name, CDB(0xa3, 0x0c, 2 - has_sa, cmd->opcode, [9] = 64),
 				   NULL, 0, 64, SCSI_KEY_ILLEGAL_REQUEST,
 				   SCSI_ASC_INVALID_FIELD_CDB);
 		}
