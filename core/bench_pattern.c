@@ -13,6 +13,7 @@
 #include "core/base/endian.h"
 
 #define PATTERN_MARK 0x6b63656843736b44ull      /* "DksCheck" */
+#define PATTERN_FILLER 0x68636e4266736b44ull    /* "DksfBnch": written without verify */
 #define PATTERN_STEP 0x9e3779b97f4a7c15ull      /* odd, its bits well mixed: 2^64 / golden ratio */
 
 struct pattern {
@@ -69,6 +70,18 @@ bool bench_pattern_check(const void *block, size_t bytes, uint64_t lba, struct b
 	else
 		return true;
 	return false;
+}
+
+void bench_pattern_mark(void *block)
+{
+	((struct pattern *)block)->mark = le64_make(PATTERN_FILLER);
+}
+
+bool bench_pattern_known(const void *block)
+{
+	uint64_t mark = le64_get(((const struct pattern *)block)->mark);
+
+	return mark == PATTERN_MARK || mark == PATTERN_FILLER;
 }
 
 void bench_pattern_spoil(void *block)

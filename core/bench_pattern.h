@@ -21,6 +21,10 @@ void bench_pattern_fill(void *block, size_t bytes, uint64_t lba, struct bench_st
  */
 bool bench_pattern_check(const void *block, size_t bytes, uint64_t lba, struct bench_stamp stamp,
 			 char *what, size_t what_bytes);
+/* Makes BLOCK one that is known to be of a bench without verify, whatever else is in it. */
+void bench_pattern_mark(void *block);
+/* Whether BLOCK is of a bench, with verify or without: nothing is lost with it. */
+bool bench_pattern_known(const void *block);
 /* Makes sure that what is in BLOCK passes for no pattern: a read that moves nothing is found. */
 void bench_pattern_spoil(void *block);
 

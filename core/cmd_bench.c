@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/bytes.h"
 #include "core/bench.h"
+#include "core/bench_pattern.h"
 #include "core/clock.h"
 #include "core/cmd.h"
 #include "core/cmd_core.h"
@@ -22,6 +24,7 @@
 
 enum {
 	BS_MAX = 1024 * 1024,
+	LOOK_BYTES = 1024 * 1024,               /* where file systems and partitions begin */
 	VERIFY_PLACES_MAX = 4 * 1024 * 1024,    /* of each reactor: it remembers every one */
 };
 
@@ -62,6 +65,8 @@ static int bench_alloc(struct bench *b)
 		if (!r->memory || (b->verify && !r->generation))
 			return -ENOMEM;
 		clock_random(r->memory, MIN(bytes, (size_t)b->io_bytes));
+		for (size_t at = 0; at < b->io_bytes; at += b->user.bdev->block_bytes)
+			bench_pattern_mark(r->memory + at);
 		for (size_t at = b->io_bytes; at < bytes; at += b->io_bytes)
 			memcpy(r->memory + at, r->memory, b->io_bytes);
 		r->bench = b;
@@ -229,37 +234,79 @@ static int bench_prepare(struct cmd_ctx *ctx, struct bench *b)
 			     reactor_count()) : 0;
 }
 
-/*
- * Opens the disk. Writing asks first, and says who uses it: with consent it writes beside those who
- * share the disk; who has it alone (a store) keeps it.
- */
+/* A disk that nobody uses is overwritten without asking when it is blank or a bench's. */
+static int bench_look(struct cmd_ctx *ctx, struct bench *b)
+{
+	struct bdev *bdev = b->user.bdev;
+	uint64_t count = MIN(bdev->block_count, (uint64_t)LOOK_BYTES / bdev->block_bytes);
+	size_t len = count * bdev->block_bytes;
+	uint8_t *memory = dma_alloc(LOOK_BYTES, DMA_PAGE_BYTES);
+	struct iovec iov = { memory, len };
+	struct io io = {
+		.op = IO_READ, .lba_count = (uint32_t)count, .iov = &iov, .iov_count = 1,
+	};
+	enum io_status status;
+	size_t at = 0;
+
+	if (!memory)
+		return cmd_fail(ctx, -ENOMEM, "disk %s: no memory", bdev->name);
+	memset(memory, 0, len);         /* reading from a null disk moves nothing */
+	status = task_io(bdev_chan(bdev), &io);
+	while (status == IO_OK && at < len && (bench_pattern_known(memory + at) ||
+					       bytes_zero(memory + at, bdev->block_bytes)))
+		at += bdev->block_bytes;
+	dma_free(memory);
+	if (status != IO_OK)
+		return cmd_fail(ctx, io_status_errno(status), "disk %s: cannot be read: %s; see "
+				"log show", bdev->name, io_status_name(status));
+	return at == len ? 0 : cmd_confirm(ctx, bdev->name, "it holds data that will be "
+					   "overwritten");
+}
+
+/* Who uses the disk already is told; with consent writing goes on beside those who share it. */
+static int bench_share(struct cmd_ctx *ctx, const struct bench *b, const struct bdev *bdev,
+		       const struct bdev_user *user)
+{
+	char what[BDEV_TEXT_BYTES + 64];
+
+	if (b->verify || bdev->exclusive)
+		return cmd_fail(ctx, -EBUSY, "disk %s: used by %s; %s", bdev->name, user->who,
+				bdev->exclusive ? "end that first" :
+				"writing with verify wants it alone");
+	snprintf(what, sizeof(what), "used by %s, and what is on it will be overwritten",
+		 user->who);
+	return cmd_confirm(ctx, bdev->name, what);
+}
+
+/* Opens the disk, for writing after what may be lost with it was seen. */
 static int bench_open(struct cmd_ctx *ctx, struct bench *b, const char *name)
 {
 	const struct bdev *bdev = bdev_find(name);
 	const struct bdev_user *user = bdev ? list_first_entry(&bdev->users, struct bdev_user,
 							       link) : NULL;
-	char what[BDEV_TEXT_BYTES + 64];
-	int rc;
+	int rc = 0;
 
 	snprintf(b->user.who, sizeof(b->user.who), "disk bench");
 	b->user.event = bench_event;
 	b->user.write = bench_writes(b);
-	if (bdev && b->user.write) {
-		if (user && (b->verify || bdev->exclusive))
-			return cmd_fail(ctx, -EBUSY, "disk %s: used by %s; %s", name, user->who,
-					bdev->exclusive ? "end that first" :
-					"writing with verify wants it alone");
-		b->user.exclusive = !user;
-		snprintf(what, sizeof(what), "%s%s%swhat is on it will be overwritten",
-			 user ? "used by " : "", user ? user->who : "", user ? ", and " : "");
-		rc = cmd_confirm(ctx, name, what);
-		if (rc)
-			return rc;
-	}
+	b->user.exclusive = b->user.write && !user;
+	if (b->user.write && user)
+		rc = bench_share(ctx, b, bdev, user);
+	if (rc)
+		return rc;
 	rc = bdev_open(name, &b->user);
 	if (rc == -ENOENT)
 		return cmd_fail(ctx, rc, "disk %s: there is none; disk list shows them", name);
-	return rc ? cmd_fail(ctx, rc, "disk %s: %s; see disk list", name, strerror(-rc)) : 0;
+	if (rc == -EBUSY)
+		return cmd_fail(ctx, rc, "disk %s: used by %s; end that first", name,
+				user ? user->who : "somebody");
+	if (rc)
+		return cmd_fail(ctx, rc, "disk %s: %s; see disk list", name, strerror(-rc));
+	if (b->user.exclusive && !cmd_has(ctx, "force"))
+		rc = bench_look(ctx, b);
+	if (rc)
+		bdev_close(&b->user);
+	return rc;
 }
 
 static int disk_bench(struct cmd_ctx *ctx)

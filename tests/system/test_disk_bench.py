@@ -34,7 +34,6 @@ def test_bench_reports_what_the_disk_did_and_gives_its_memory_back(karst, rw):
 
 
 @pytest.mark.parametrize("command,code,says", [
-    ("disk bench one rw=write time=1s", "EPERM", "force"),
     ("disk bench busy rw=write time=1s", "EPERM", "used by"),
     ("disk bench busy rw=write time=1s verify force", "EBUSY", "alone"),
     ("disk bench one rw=write bs=1M qd=17 time=1s verify force", "EINVAL", "verify"),
@@ -47,6 +46,44 @@ def test_bench_refuses_by_name(karst, command, code, says):
     with pytest.raises(CtlError) as refused:
         karst.ctl(command)
     assert (refused.value.code, says in refused.value.text) == (code, True), refused.value
+
+
+def test_a_blank_disk_and_one_that_only_a_bench_has_written_need_no_force(karst):
+    karst.ctl("disk create ram blank size=4M block=4096")
+    for words in ("rw=randwrite bs=4K", "rw=write bs=64K verify", "rw=randrw bs=8K", "rw=write bs=128K"):
+        assert karst.ctl(f"disk bench blank {words} qd=4 time=100ms")[-1]["iops"] > 0
+    karst.ctl("disk delete blank force")
+
+
+@pytest.mark.parametrize("at", [0, 512, 1024, 65536, (1 << 20) - 1], ids="byte-{}".format)
+def test_a_disk_that_holds_data_is_overwritten_only_with_force(karst, at):
+    path = karst.folder / "foreign.raw"
+    data = bytearray(2 << 20)
+    data[at] = 1
+    path.write_bytes(data)
+    karst.ctl(f"disk create file foreign path={path}")
+    with pytest.raises(CtlError) as refused:
+        karst.ctl("disk bench foreign rw=randwrite time=100ms")
+    assert refused.value.code == "EPERM" and "force" in refused.value.text
+    assert path.read_bytes() == data
+    assert karst.ctl("disk bench foreign rw=write bs=64K time=100ms force")[-1]["iops"] > 0
+    karst.ctl("disk delete foreign force")
+    path.unlink()
+
+
+def test_a_store_that_is_not_loaded_is_overwritten_only_with_force(karst):
+    karst.ctl("disk create ram shelf size=64M")
+    karst.ctl("store create shelf disk=shelf")
+    with pytest.raises(CtlError) as refused:
+        karst.ctl("disk bench shelf rw=randwrite time=100ms force")
+    assert refused.value.code == "EBUSY" and "store" in refused.value.text
+    karst.ctl("store unload shelf")
+    with pytest.raises(CtlError) as refused:
+        karst.ctl("disk bench shelf rw=randwrite time=100ms")
+    assert refused.value.code == "EPERM"
+    karst.ctl("store load disk=shelf")
+    karst.ctl("store delete shelf force")
+    karst.ctl("disk delete shelf force")
 
 
 @pytest.mark.parametrize("words", ["", " rw=write force"], ids=["reads", "writes-when-forced"])
