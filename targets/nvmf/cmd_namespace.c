@@ -65,6 +65,9 @@ int nvmf_cmd_namespace_add(struct cmd_ctx *ctx)
 	case -ENOSPC:
 		return cmd_fail(ctx, rc, "namespace of %s: NSID past the limit of namespaces",
 				subsys->nqn);
+	case -EADDRINUSE:
+		return cmd_fail(ctx, rc, "namespace of %s: another one has the uuid or nguid; give "
+				"it a uuid= and nguid= of its own, or neither", subsys->nqn);
 	case -EINVAL:
 		return cmd_fail(ctx, rc, "namespace of %s: there is no ANA group %u; ana create "
 				"makes one", subsys->nqn, (unsigned)cmd_u64(ctx, "ana-group", 0));

@@ -75,7 +75,58 @@ static void ns_identity(struct nvmf_ns *ns)
 
 	ns->uuid = ns->spec.uuid_given ? ns->spec.uuid : bdev->uuid;
 	memcpy(ns->nguid, ns->spec.nguid_given ? ns->spec.nguid : bdev->nguid, sizeof(ns->nguid));
-	memcpy(ns->eui64, bdev->eui64, sizeof(ns->eui64));
+	memset(ns->eui64, 0, sizeof(ns->eui64));
+	/* who is to pass for another disk does not tell which one it is */
+	if (!ns->spec.uuid_given && !ns->spec.nguid_given)
+		memcpy(ns->eui64, bdev->eui64, sizeof(ns->eui64));
+}
+
+static bool same_id(const void *a, const void *b, size_t len)
+{
+	static const uint8_t none[16];
+
+	return memcmp(a, none, len) != 0 && memcmp(a, b, len) == 0;
+}
+
+/* Whether another namespace of the subsystem has an identifier of NS. */
+static bool ns_identity_taken(const struct nvmf_ns *ns)
+{
+	const struct nvmf_ns_table *table = nvmf_ns_table(ns->subsys);
+
+	for (uint32_t i = 0; i < table->nn; i++) {
+		const struct nvmf_ns *other = table->ns[i];
+
+		if (other && (same_id(&ns->uuid, &other->uuid, sizeof(ns->uuid)) ||
+			      same_id(ns->nguid, other->nguid, sizeof(ns->nguid)) ||
+			      same_id(ns->eui64, other->eui64, sizeof(ns->eui64))))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Hosts refuse a namespace with an identifier of another one of the subsystem: a second one of a
+ * disk has identifiers made from the disk's and its NSID. They count as given, so that the
+ * configuration has them. -EADDRINUSE: the operator's are taken.
+ */
+static int ns_identity_own(struct nvmf_ns *ns)
+{
+	static const uint8_t none[16];
+	struct {
+		struct uuid disk;
+		le32 nsid;
+	} name = { ns->bdev->uuid, le32_make(ns->nsid) };
+
+	if (!ns_identity_taken(ns))
+		return 0;
+	if (ns->spec.uuid_given || ns->spec.nguid_given)
+		return -EADDRINUSE;
+	ns->spec.uuid = uuid_from_name("nvmf-namespace", &name, sizeof(name));
+	ns->spec.uuid_given = true;
+	ns->spec.nguid_given = memcmp(ns->bdev->nguid, none, sizeof(none)) != 0;
+	memcpy(ns->spec.nguid, ns->spec.uuid.b, sizeof(ns->spec.nguid));
+	ns_identity(ns);
+	return 0;
 }
 
 /* On disk. */
@@ -132,18 +183,22 @@ int nvmf_ns_add_locked(struct nvmf_subsystem *subsys, const char *disk, uint32_t
 		free(ns);
 		return rc;
 	}
+	rc = ns_identity_own(ns);
+	if (rc)
+		goto close;
 	if (grants)
 		list_splice(&ns->grants, grants);
 	rc = ns_publish(subsys, want, ns);
-	if (rc) {
-		if (grants)
-			list_splice(grants, &ns->grants);
-		bdev_close(&ns->user);
-		free(ns);
-		return rc;
-	}
+	if (rc)
+		goto close;
 	*nsid = want;
 	return 0;
+close:
+	if (grants)
+		list_splice(grants, &ns->grants);
+	bdev_close(&ns->user);
+	free(ns);
+	return rc;
 }
 
 int nvmf_ns_add(struct nvmf_subsystem *subsys, const char *disk, uint32_t *nsid,

@@ -201,6 +201,44 @@ static void test_controller_identifiers_of_a_range(void **state)
 	hosts_down(&h[2]);
 }
 
+/* UUID of a namespace, as its descriptors tell it. */
+static struct uuid uuid_of(struct hosts_host *h, uint32_t nsid)
+{
+	struct uuid uuid;
+
+	assert_int_equal(hosts_identify(h, NVME_CNS_NS_DESCS, nsid), 0);
+	assert_int_equal(hosts_page[0], NVME_NIDT_UUID);
+	memcpy(&uuid, hosts_page + sizeof(struct nvme_ns_desc), sizeof(uuid));
+	return uuid;
+}
+
+/* Hosts refuse a second namespace with the identifiers of the first, also of the same disk. */
+static void test_each_namespace_of_a_disk_has_identifiers_of_its_own(void **state)
+{
+	struct uuid one, two;
+	struct hosts_host h;
+
+	assert_int_equal(hosts_ns_add(2, .private = false), 0);
+	assert_int_equal(hosts_ns_add(3, .private = false), 0);
+	hosts_up(&h, TBOX_HOST, &hosts_addr);
+	one = uuid_of(&h, 1);
+	two = uuid_of(&h, 2);
+	assert_memory_equal(&one, &tbox_disk->bdev.uuid, sizeof(one));
+	assert_memory_not_equal(&one, &two, sizeof(one));
+	one = uuid_of(&h, 3);
+	assert_memory_not_equal(&one, &two, sizeof(one));
+	/* the same each time, and in the configuration, whoever comes first */
+	assert_true(nvmf_ns_find(hosts_subsystem(), 2)->spec.uuid_given);
+	assert_int_equal(hosts_ns_remove(2), 0);
+	assert_int_equal(hosts_ns_add(2, .private = false), 0);
+	one = uuid_of(&h, 2);
+	assert_memory_equal(&one, &two, sizeof(one));
+	/* those that the operator gives must be free */
+	assert_int_equal(hosts_ns_add(4, .uuid_given = true, .uuid = two), -EADDRINUSE);
+	assert_null(nvmf_ns_find(hosts_subsystem(), 4));
+	hosts_down(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +249,7 @@ int main(void)
 		tbox_test(test_allow_any_taken_back_disconnects_who_has_no_name),
 		tbox_test(test_queue_from_another_listener_is_refused),
 		tbox_test(test_controller_identifiers_of_a_range),
+		tbox_test(test_each_namespace_of_a_disk_has_identifiers_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
