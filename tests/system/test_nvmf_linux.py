@@ -85,11 +85,12 @@ WALK = [
     ("get-feature -f 0x16 -l 512", r"."), ("get-feature -f 0x81 -l 16 --cdw11=1", r"."),
     ("get-feature -f 1 -s 1", r"Default value:0+\b"), ("get-feature -f 1 -s 3", r"."),
     ("set-feature -f 4 -v 0x140", r"."), ("get-feature -f 4", r"0x0*140\b"),
+    ("set-feature -f 6 -v 0", r"."), ("get-feature -f 6", r"value:0+\b"), ("set-feature -f 6 -v 1", r"."),
+    ("fid-support-effects-log", r"FID|Feature|feature"),
     ("get-property -o 8", r"20000\b"),
     ("get-property -o 0x1c", r"value: *0*1\b"),
 ]
-REFUSED = ["id-ns -n 9", "ns-descs -n 9", "set-feature -f 6 -v 0", "get-feature -f 0x0e",
-           "get-log -i 0xc0 -l 512", "list-ns -a"]
+REFUSED = ["id-ns -n 9", "ns-descs -n 9", "get-feature -f 0x0e", "get-log -i 0xc0 -l 512", "list-ns -a"]
 
 
 def test_nvme_cli_walks_over_every_admin_command(karst, linux):
