@@ -262,7 +262,7 @@ static inline bool is_straight(const struct bdev_chan *chan, const struct io *io
 
 void bdev_submit(struct bdev_chan *chan, struct io *io)
 {
-	uint64_t now = clock_ticks();
+	uint64_t now = clock_ticks_recent();
 
 	io->chan = chan;
 	io->over = NULL;

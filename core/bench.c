@@ -32,7 +32,11 @@ static uint64_t bench_place(struct bench_reactor *r)
 {
 	const struct bench *b = r->bench;
 
-	return (b->rw >= BENCH_RANDREAD ? bench_random(r) : r->next++) % b->places;
+	if (b->rw >= BENCH_RANDREAD)
+		return (uint64_t)((unsigned __int128)bench_random(r) * b->places >> 64);
+	if (r->next >= b->places)
+		r->next = 0;
+	return r->next++;
 }
 
 /* The next place that nobody is at; there are as many places as requests at least. */
@@ -119,13 +123,12 @@ static bool bench_next(struct bench_slot *slot)
 	if (b->verify) {
 		write |= bench_writes(b) && r->generation[slot->place] == 0;
 		verify_prepare(slot, write);
+		/* which takes longer than many a disk */
+		clock_ticks();
 	}
-	slot->io = (struct io){
-		.op = write ? IO_WRITE : IO_READ, .iov = &slot->iov, .iov_count = 1,
-		.lba = (r->first + slot->place) * b->io_blocks, .lba_count = b->io_blocks,
-		.done = bench_done,
-	};
-	slot->start_ticks = clock_ticks();
+	slot->io.op = write ? IO_WRITE : IO_READ;
+	slot->io.lba = (r->first + slot->place) * b->io_blocks;
+	slot->start_ticks = clock_ticks_recent();
 	r->inflight++;
 	bdev_submit(bdev_chan(b->user.bdev), &slot->io);
 	return true;
@@ -142,7 +145,7 @@ static void bench_done(struct io *io)
 		if (!b->checking) {
 			r->ops++;
 			stat_hist_add(&r->latency,
-				      clock_ticks_to_ns(clock_ticks() - slot->start_ticks));
+				      clock_ticks_to_ns(clock_ticks_recent() - slot->start_ticks));
 		}
 		if (b->verify)
 			verify_done(slot);
@@ -165,8 +168,15 @@ void bench_slice(void *arg)
 
 	event_init(&r->ended);
 	r->deadline_us = clock_now_us() + slice_us;
-	for (unsigned i = 0; i < b->qd && bench_next(&r->slot[i]); i++)
-		;
+	clock_ticks();
+	for (unsigned i = 0; i < b->qd; i++) {
+		r->slot[i].io = (struct io){
+			.iov = &r->slot[i].iov, .iov_count = 1, .lba_count = b->io_blocks,
+			.done = bench_done,
+		};
+		if (!bench_next(&r->slot[i]))
+			break;
+	}
 	if (r->inflight > 0)
 		task_wait(&r->ended);
 }

@@ -19,6 +19,7 @@
 enum { CALIBRATION_NS = 5 * 1000 * 1000 };
 
 uint64_t clock_tick_ns;
+__thread uint64_t clock_ticks_last;
 static uint64_t measured_tick_ns;       /* also while time is simulated */
 static uint64_t start_us;
 

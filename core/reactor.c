@@ -73,9 +73,9 @@ unsigned reactor_index(void)
 
 /* ---- time ---- */
 
-uint64_t reactor_clock_us(struct reactor *r)
+static uint64_t clock_us_at(struct reactor *r, uint64_t ticks)
 {
-	uint64_t ns = clock_ticks_to_ns(clock_ticks() - r->sync_ticks);
+	uint64_t ns = clock_ticks_to_ns(ticks - r->sync_ticks);
 
 	if (ns >= CLOCK_SYNC_NS) {
 		r->sync_us = clock_now_us();
@@ -83,6 +83,11 @@ uint64_t reactor_clock_us(struct reactor *r)
 		return r->sync_us;
 	}
 	return r->sync_us + ns / 1000;
+}
+
+uint64_t reactor_clock_us(struct reactor *r)
+{
+	return clock_us_at(r, clock_ticks());
 }
 
 uint64_t reactor_now_us(void)
@@ -208,7 +213,7 @@ int reactor_round(void)
 
 	r->figures.rounds++;
 	figures_book(r, r->round_worked ? &r->figures.busy_ticks : &r->figures.idle_ticks);
-	r->now_us = reactor_clock_us(r);
+	r->now_us = clock_us_at(r, r->round_ticks);
 	if (r->now_us - r->figures.second_us >= SECOND_US)
 		figures_second(r);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A ring of the last few thousand data-path steps of each reactor, always on, printed by a panic:
- * what led to it.
+ * what led to it. Times are those of the last reading of the clock: to read it for each record
+ * would cost more than the record.
  */
 #ifndef CORE_TRACE_H
 #define CORE_TRACE_H
@@ -44,7 +45,7 @@ struct trace_ring {
 /* The calling reactor's ring; NULL outside of reactors. Set by reactor.c. */
 extern __thread struct trace_ring *trace_ring;
 
-/* With a reading of the clock that the caller has anyway. */
+/* With a time that the caller has anyway. */
 static inline void trace_at(uint64_t ticks, enum trace_event event, uint64_t a, uint32_t b)
 {
 	struct trace_ring *r = trace_ring;
@@ -61,7 +62,7 @@ static inline void trace_at(uint64_t ticks, enum trace_event event, uint64_t a, 
 
 static inline void trace(enum trace_event event, uint64_t a, uint32_t b)
 {
-	trace_at(clock_ticks(), event, a, b);
+	trace_at(clock_ticks_recent(), event, a, b);
 }
 
 const char *trace_event_name(enum trace_event event);

@@ -18,6 +18,11 @@
 #include "core/trace.h"
 #include "drivers/remote/remote.h"
 
+/* Of a slot, so that the 64-bit fields in it are aligned. */
+enum { HEADER_BYTES_MAX = 80 };
+static_assert(HEADER_BYTES_MAX % 8 == 0 &&
+	      HEADER_BYTES_MAX >= sizeof(struct nvme_tcp_cmd) + NVME_TCP_DIGEST_BYTES, "header");
+
 enum { LARGE_READ_BYTES = 16 * 1024, SCANS_PER_TIMEOUT = 4, SCAN_MAX_US = 1000 * 1000 };
 
 static_assert(sizeof(struct remote_io) <= sizeof(((struct io *)0)->scratch), "io scratch");
@@ -40,11 +45,12 @@ int remote_queue_alloc(struct remote_queue *q, unsigned count)
 	remote_queue_free(q);
 	q->slots = calloc(count, sizeof(*q->slots));
 	q->free = calloc(count, sizeof(*q->free));
-	q->headers = calloc(count, sizeof(struct nvme_tcp_cmd) + NVME_TCP_DIGEST_BYTES);
+	q->headers = calloc(count, HEADER_BYTES_MAX);
 	if (!q->slots || !q->free || !q->headers) {
 		remote_queue_free(q);
 		return -ENOMEM;
 	}
+	q->header_stride = HEADER_BYTES_MAX;
 	q->count = q->free_count = count;
 	q->free_head = 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -72,6 +78,11 @@ static void slot_put(struct remote_queue *q, struct remote_slot *slot)
 {
 	unsigned at = q->free_head + q->free_count++;
 
+	/* the only one that was in use: it is the next again, while the caches know it */
+	if (q->free_count == q->count) {
+		q->free_head = q->free_head ? q->free_head - 1 : q->count - 1;
+		at = q->free_head;
+	}
 	if (unlikely(list_linked(&slot->link)))
 		list_del(&slot->link);
 	if (slot->dir == REMOTE_IN && slot->len >= LARGE_READ_BYTES)
@@ -97,6 +108,15 @@ static void scan_later(struct remote_queue *q)
 {
 	timer_arm(&q->scan, MIN(config.remote_timeout_ms * 1000ull / SCANS_PER_TIMEOUT,
 				(uint64_t)SCAN_MAX_US));
+}
+
+/* Where the command of SLOT is made; TCP sends it from there, the others copy it. */
+static struct nvme_sqe *slot_sqe(const struct remote_queue *q, const struct remote_slot *slot)
+{
+	unsigned index = slot->cid & (REMOTE_DEPTH_MAX - 1);
+
+	return (struct nvme_sqe *)(q->headers + (size_t)index * q->header_stride +
+				   offsetof(struct nvme_tcp_cmd, sqe));
 }
 
 /* Fabrics commands have the same on every queue: TCP transport 1.0 3.3.1. */
@@ -132,16 +152,16 @@ static void slot_post(struct remote_queue *q, struct remote_slot *slot, struct n
 static void io_post(struct remote_queue *q, struct io *io)
 {
 	struct remote_slot *slot = slot_take(q);
-	struct nvme_sqe sqe;
+	struct nvme_sqe *sqe = slot_sqe(q, slot);
 
 	slot->io = io;
-	if (unlikely(!remote_disk_encode(slot, io, &sqe))) {
+	if (unlikely(!remote_disk_encode(slot, io, sqe))) {
 		slot->dir = REMOTE_NONE;
 		slot_put(q, slot);
 		remote_io_end(q, io, NVME_SC_INVALID_FIELD | NVME_STATUS_DNR);
 		return;
 	}
-	slot_post(q, slot, &sqe);
+	slot_post(q, slot, sqe);
 }
 
 static bool has_room(struct remote_queue *q)
@@ -178,7 +198,8 @@ bool remote_queue_post(struct remote_queue *q, struct nvme_sqe *sqe, enum remote
 	slot->dir = dir;
 	slot->iov = iov;
 	slot->len = len;
-	slot_post(q, slot, sqe);
+	*slot_sqe(q, slot) = *sqe;
+	slot_post(q, slot, slot_sqe(q, slot));
 	return true;
 }
 

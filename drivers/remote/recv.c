@@ -148,6 +148,7 @@ static void recv_ic_resp(struct remote_queue *q, const uint8_t *header)
 	}
 	q->framing.initialized = true;
 	q->cpda = resp.cpda;
+	q->data_start = remote_data_start(q, q->header_bytes);
 	q->maxh2cdata = le32_get(resp.maxh2cdata);
 	q->state = REMOTE_QUEUE_UP;
 	event_signal(&q->changed);

@@ -135,11 +135,11 @@ struct remote_queue {
 	uint32_t maxh2cdata, in_capsule_max;
 	unsigned tx_head, tx_tail;
 	uint32_t large_reads;           /* outstanding; they decide how much one readv asks for */
-	uint32_t header_bytes;          /* of a command: with digest */
+	uint32_t header_bytes, header_stride;   /* of a command: with digest; in headers */
 	uint32_t data_start;            /* of in-capsule data in its PDU */
 	struct remote_framing framing;
 	struct remote_slot *slots;
-	uint8_t *headers;               /* header_bytes for each slot */
+	uint8_t *headers;               /* header_stride for each slot: where its SQE is made */
 	uint16_t *free;                 /* ring of slot indexes: oldest first */
 	const struct remote_transport *transport;
 	struct stream *stream;          /* TCP's */

@@ -80,51 +80,55 @@ static void header_digest(uint8_t *header, uint32_t len)
 	memcpy(header + len, &crc, sizeof(crc));
 }
 
-/* Flags and lengths of a PDU with LEN bytes of data, 0 for none; where the data starts. */
-static uint32_t ch_fill(const struct remote_queue *q, struct nvme_tcp_ch *ch, uint32_t hlen,
-			uint32_t len)
+uint32_t remote_data_start(const struct remote_queue *q, uint32_t end)
 {
-	uint32_t end = hlen + (q->framing.hdgst ? NVME_TCP_DIGEST_BYTES : 0), align, start;
-
-	ch->hlen = (uint8_t)hlen;
-	ch->pdo = 0;
-	if (unlikely(q->framing.hdgst))
-		ch->flags |= NVME_TCP_HDGST;
-	ch->plen = le32_make(end);
-	if (len == 0)
-		return end;
 	/* CPDA need not be a power of two times four */
-	align = (q->cpda + 1u) * 4;
-	start = (uint32_t)div_round_up(end, align) * align;
-	ch->pdo = (uint8_t)start;
-	if (q->framing.ddgst) {
-		ch->flags |= NVME_TCP_DDGST;
-		len += NVME_TCP_DIGEST_BYTES;
-	}
-	ch->plen = le32_make(start + len);
-	return start;
+	uint32_t align = (q->cpda + 1u) * 4;
+
+	return (uint32_t)div_round_up(end, align) * align;
 }
 
+/* The common header of a PDU: END bytes with digest, LEN of data that starts at START, or none. */
+static inline void ch_fill(const struct remote_queue *q, struct nvme_tcp_ch *ch, uint8_t type,
+			   uint8_t flags, uint32_t hlen, uint32_t start, uint32_t len)
+{
+	uint32_t plen = hlen + (q->framing.hdgst ? NVME_TCP_DIGEST_BYTES : 0);
+
+	if (q->framing.hdgst)
+		flags |= NVME_TCP_HDGST;
+	if (len) {
+		plen = start + len;
+		if (q->framing.ddgst) {
+			flags |= NVME_TCP_DDGST;
+			plen += NVME_TCP_DIGEST_BYTES;
+		}
+	}
+	*ch = (struct nvme_tcp_ch){
+		.type = type, .flags = flags, .hlen = (uint8_t)hlen,
+		.pdo = (uint8_t)(len ? start : 0), .plen = le32_make(plen),
+	};
+}
+
+/* The SQE lies in its header already: queue.c. */
 void remote_tx_command(struct remote_queue *q, struct remote_slot *slot, struct nvme_sqe *sqe)
 {
-	uint8_t *header = q->headers + (size_t)(slot - q->slots) * q->header_bytes;
-	uint32_t inside = slot->in_capsule ? slot->len : 0, start;
-	struct nvme_tcp_cmd cmd = { .ch.type = NVME_TCP_CMD };
+	struct nvme_tcp_cmd *cmd = container_of(sqe, struct nvme_tcp_cmd, sqe);
+	uint32_t inside = slot->in_capsule ? slot->len : 0;
 
 	sqe->flags |= NVME_PSDT_SGL;
 	sqe->cid = le16_make(slot->cid);
-	sqe->sgl = (struct nvme_sgl){ .length = le32_make(slot->len) };
-	sqe->sgl.id = slot->in_capsule ? NVME_SGL_DATA << 4 | NVME_SGL_OFFSET
-				       : NVME_SGL_TRANSPORT << 4 | NVME_SGL_TRANSPORT_SPECIFIC;
-	start = ch_fill(q, &cmd.ch, sizeof(cmd), inside);
-	cmd.sqe = *sqe;
-	memcpy(header, &cmd, sizeof(cmd));
+	sqe->sgl = (struct nvme_sgl){
+		.length = le32_make(slot->len),
+		.id = slot->in_capsule ? NVME_SGL_DATA << 4 | NVME_SGL_OFFSET
+				       : NVME_SGL_TRANSPORT << 4 | NVME_SGL_TRANSPORT_SPECIFIC,
+	};
+	ch_fill(q, &cmd->ch, NVME_TCP_CMD, 0, sizeof(*cmd), q->data_start, inside);
 	if (unlikely(q->framing.hdgst))
-		header_digest(header, sizeof(cmd));
-	tx_add(q, header, q->header_bytes);
+		header_digest((uint8_t *)cmd, sizeof(*cmd));
+	tx_add(q, cmd, q->header_bytes);
 	if (inside) {
-		if (unlikely(start > q->header_bytes))
-			tx_add(q, zeroes, start - q->header_bytes);
+		if (unlikely(q->data_start > q->header_bytes))
+			tx_add(q, zeroes, q->data_start - q->header_bytes);
 		tx_payload(q, slot, inside);
 	}
 	slot->tx_end = q->tx_queued;
@@ -136,17 +140,17 @@ void remote_tx_command(struct remote_queue *q, struct remote_slot *slot, struct 
 static void tx_h2c(struct remote_queue *q, struct remote_slot *slot)
 {
 	uint32_t left = slot->r2t[slot->r2t_head].left, len = MIN(left, q->maxh2cdata);
-	uint32_t hlen = sizeof(struct nvme_tcp_data), start, end;
+	uint32_t hlen = sizeof(struct nvme_tcp_data);
+	uint32_t end = hlen + (q->framing.hdgst ? NVME_TCP_DIGEST_BYTES : 0);
+	uint32_t start = remote_data_start(q, end);
 	struct nvme_tcp_data data = {
-		.ch = { .type = NVME_TCP_H2C_DATA, .flags = len == left ? NVME_TCP_LAST : 0 },
 		.cccid = le16_make(slot->cid),
 		.ttag = le16_make(slot->r2t[slot->r2t_head].ttag),
 		.datao = le32_make(slot->done_bytes),
 		.datal = le32_make(len),
 	};
 
-	start = ch_fill(q, &data.ch, hlen, len);
-	end = hlen + (q->framing.hdgst ? NVME_TCP_DIGEST_BYTES : 0);
+	ch_fill(q, &data.ch, NVME_TCP_H2C_DATA, len == left ? NVME_TCP_LAST : 0, hlen, start, len);
 	memcpy(slot->h2c, &data, sizeof(data));
 	if (unlikely(q->framing.hdgst))
 		header_digest(slot->h2c, hlen);

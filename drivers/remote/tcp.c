@@ -71,6 +71,7 @@ static void tcp_reset(struct remote_queue *q)
 	};
 	q->header_bytes = sizeof(struct nvme_tcp_cmd) +
 			  (q->framing.hdgst ? NVME_TCP_DIGEST_BYTES : 0);
+	q->header_stride = (q->header_bytes + 7) & ~7u;
 	q->lane = remote_lane_here();
 	list_init(&q->ready);
 	list_init(&q->sending);

@@ -16,6 +16,8 @@ void remote_tx_pending(struct remote_queue *q);
 /* Sends data that R2Ts have asked for, as far as possible. */
 void remote_tx_data(struct remote_queue *q, struct remote_slot *slot);
 void remote_tx_ic_req(struct remote_queue *q);
+/* Where the data of a PDU begins that has a header of END bytes, digest included: CPDA. */
+uint32_t remote_data_start(const struct remote_queue *q, uint32_t end);
 void remote_tx_term(struct remote_queue *q, const struct remote_fault *fault,
 		    const uint8_t *header, size_t len);
 /* One writev; work done. */

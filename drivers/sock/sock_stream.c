@@ -17,6 +17,7 @@
 
 #include "core/base/panic.h"
 #include "core/base/util.h"
+#include "core/clock.h"
 #include "core/reactor.h"
 #include "core/task.h"
 #include "drivers/sock/sock.h"
@@ -67,7 +68,11 @@ static ssize_t stream_sock_readv(struct stream *s, const struct iovec *iov, int 
 		n = count == 1 ? recv(k->src.fd, iov->iov_base, iov->iov_len, 0) :
 				 readv(k->src.fd, iov, MIN(count, IOV_MAX));
 	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	if (n < 0)
+		return -errno;
+	/* what has come starts now */
+	clock_ticks();
+	return n;
 }
 
 static ssize_t stream_sock_writev(struct stream *s, const struct iovec *iov, int count)

@@ -41,7 +41,7 @@ struct nvmf_tcp_group;
 struct nvmf_tcp_framing {
 	bool initialized;               /* ICReq has been answered */
 	bool hdgst, ddgst;
-	uint8_t hpda;                   /* what the host wants: (n + 1) * 4 */
+	uint8_t c2h_pdo;                /* where the data of C2HData begins: HPDA */
 	uint32_t in_capsule_max;
 	uint32_t maxh2cdata;
 	uint32_t maxr2t;                /* 0-based: R2Ts of a command that may be open at a time */
@@ -148,7 +148,7 @@ struct nvmf_tcp_tx {
 	uint32_t record_head, record_tail;      /* running positions in records[] */
 	uint64_t queued;                        /* bytes since the start */
 	struct nvmf_tcp_record records[NVMF_TCP_TX_RECORDS];
-	uint8_t headers[NVMF_TCP_TX_BYTES];
+	_Alignas(8) uint8_t headers[NVMF_TCP_TX_BYTES];
 };
 
 struct nvmf_tcp_conn {

@@ -165,6 +165,15 @@ static enum nvmf_tcp_step recv_digest_step(struct nvmf_tcp_conn *conn, enum nvmf
 
 /* ---- PDUs ---- */
 
+/* HPDA n: at a multiple of (n + 1) * 4, which need not be a power of two. */
+static uint8_t recv_c2h_pdo(const struct nvmf_tcp_framing *framing, uint8_t hpda)
+{
+	unsigned align = (hpda + 1u) * 4, end = sizeof(struct nvme_tcp_data);
+
+	end += framing->hdgst ? NVME_TCP_DIGEST_BYTES : 0;
+	return (uint8_t)(div_round_up(end, align) * align);
+}
+
 static enum nvmf_tcp_step recv_ic_req(struct nvmf_tcp_conn *conn, const uint8_t *header,
 			     enum nvmf_tcp_rx_state *next)
 {
@@ -173,7 +182,7 @@ static enum nvmf_tcp_step recv_ic_req(struct nvmf_tcp_conn *conn, const uint8_t 
 	memcpy(&req, header, sizeof(req));
 	conn->framing.hdgst = req.dgst & NVME_TCP_DGST_HEADER;
 	conn->framing.ddgst = req.dgst & NVME_TCP_DGST_DATA;
-	conn->framing.hpda = req.hpda;
+	conn->framing.c2h_pdo = recv_c2h_pdo(&conn->framing, req.hpda);
 	conn->framing.maxr2t = le32_get(req.maxr2t);
 	conn->framing.initialized = true;
 	conn->state = NVMF_TCP_LIVE;

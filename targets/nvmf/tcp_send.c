@@ -86,28 +86,32 @@ static void tx_digest(const uint8_t *header, uint32_t len, uint8_t *at)
 	memcpy(at, &crc, sizeof(crc));
 }
 
-/* A PDU that is a header only. */
-static void tx_pdu(struct nvmf_tcp_conn *conn, void *header, uint32_t len)
+/* A PDU that is a header only, made where it is sent from: the rest of its LEN bytes is next. */
+static void *tx_pdu(struct nvmf_tcp_conn *conn, uint8_t type, uint32_t len)
 {
-	struct nvme_tcp_ch *ch = header;
 	uint32_t digest = conn->framing.hdgst ? NVME_TCP_DIGEST_BYTES : 0;
-	uint8_t *out = tx_header(conn, len + digest);
+	struct nvme_tcp_ch *ch = (void *)tx_header(conn, len + digest);
 
-	ch->hlen = (uint8_t)len;
-	ch->plen = le32_make(len + digest);
-	if (unlikely(digest))
-		ch->flags |= NVME_TCP_HDGST;
-	memcpy(out, header, len);
-	if (unlikely(digest))
-		tx_digest(out, len, out + len);
+	*ch = (struct nvme_tcp_ch){
+		.type = type, .flags = digest ? NVME_TCP_HDGST : 0, .hlen = (uint8_t)len,
+		.plen = le32_make(len + digest),
+	};
+	return ch;
+}
+
+/* It is complete. */
+static void tx_pdu_end(struct nvmf_tcp_conn *conn, void *pdu, uint32_t len)
+{
+	if (unlikely(conn->framing.hdgst))
+		tx_digest(pdu, len, (uint8_t *)pdu + len);
 }
 
 static void tx_rsp(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
-	struct nvme_tcp_rsp rsp = { .ch.type = NVME_TCP_RSP };
+	struct nvme_tcp_rsp *rsp = tx_pdu(conn, NVME_TCP_RSP, sizeof(*rsp));
 
-	nvmf_req_cqe(&tr->req, &rsp.cqe);
-	tx_pdu(conn, &rsp, sizeof(rsp));
+	nvmf_req_cqe(&tr->req, &rsp->cqe);
+	tx_pdu_end(conn, rsp, sizeof(*rsp));
 }
 
 /* ---- C2HData: transport 1.0 3.6.2.8 ---- */
@@ -126,15 +130,12 @@ static void tx_data_digest(struct nvmf_tcp_conn *conn, const struct nvmf_tcp_req
 static void tx_data(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, bool success)
 {
 	const struct nvmf_tcp_framing *framing = &conn->framing;
-	uint32_t hlen = sizeof(struct nvme_tcp_data);
-	uint32_t end = hlen + (framing->hdgst ? NVME_TCP_DIGEST_BYTES : 0);
-	/* HPDA need not be a power of two times four */
-	uint32_t align = (framing->hpda + 1u) * 4;
-	uint32_t pdo = (uint32_t)div_round_up(end, align) * align;
+	uint32_t hlen = sizeof(struct nvme_tcp_data), pdo = framing->c2h_pdo;
 	uint32_t tail = framing->ddgst ? NVME_TCP_DIGEST_BYTES : 0;
 	struct nvmf_tcp_tx *tx = &conn->tx;
 	uint8_t *out = tx_header(conn, pdo);
-	struct nvme_tcp_data data = {
+
+	*(struct nvme_tcp_data *)(void *)out = (struct nvme_tcp_data){
 		.ch = {
 			.type = NVME_TCP_C2H_DATA,
 			.flags = NVME_TCP_LAST | (success ? NVME_TCP_SUCCESS : 0) |
@@ -147,8 +148,6 @@ static void tx_data(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr, bool su
 		.cccid = tr->req.sqe.cid,
 		.datal = le32_make(tr->req.data_len),
 	};
-
-	memcpy(out, &data, sizeof(data));
 	if (unlikely(pdo != hlen)) {
 		memset(out + hlen, 0, pdo - hlen);
 		if (framing->hdgst)
@@ -211,17 +210,16 @@ static void tx_r2ts(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 	tr->phase = NVMF_TCP_WAIT_DATA;
 	do {
 		unsigned n = tr->r2ts_sent++;
-		struct nvme_tcp_r2t r2t = {
-			.ch.type = NVME_TCP_R2T,
-			.cccid = tr->req.sqe.cid,
-			.ttag = le16_make((uint16_t)(tr->ttag | n << NVMF_TCP_TTAG_BITS)),
-			.r2to = le32_make(n * tr->r2t_bytes),
-			.r2tl = le32_make(nvmf_tcp_r2t_len(tr, n)),
-		};
+		struct nvme_tcp_r2t *r2t = tx_pdu(conn, NVME_TCP_R2T, sizeof(*r2t));
 
+		r2t->cccid = tr->req.sqe.cid;
+		r2t->ttag = le16_make((uint16_t)(tr->ttag | n << NVMF_TCP_TTAG_BITS));
+		r2t->r2to = le32_make(n * tr->r2t_bytes);
+		r2t->r2tl = le32_make(nvmf_tcp_r2t_len(tr, n));
+		memset(r2t->rsvd20, 0, sizeof(r2t->rsvd20));
+		tx_pdu_end(conn, r2t, sizeof(*r2t));
 		tr->r2t_got[n] = 0;
 		conn->r2t_open++;
-		tx_pdu(conn, &r2t, sizeof(r2t));
 		tx_commit(conn, NULL);
 	} while (tr->r2ts_sent < tr->r2ts && tx_room(conn) &&
 		 (unsigned)(tr->r2ts_sent - tr->r2ts_done) <= conn->framing.maxr2t);
@@ -298,6 +296,9 @@ void nvmf_tcp_released(struct nvmf_tcp_conn *conn)
 		if (rec->tr)
 			nvmf_tcp_req_put(conn, rec->tr);
 	}
+	/* from the start again, where the caches know the memory */
+	if (tx->record_head == tx->record_tail)
+		tx->record_head = tx->record_tail = tx->header_head = tx->header_tail = 0;
 	while (!list_empty(&conn->tx_wait) && tx_room(conn)) {
 		struct nvmf_tcp_req *tr = list_pop_entry(&conn->tx_wait, struct nvmf_tcp_req,
 							 link);
