@@ -23,6 +23,21 @@ static struct nvmf_ns_spec namespace_spec(struct cmd_ctx *ctx)
 	return spec;
 }
 
+/* "No identifier" cannot be given as one: hosts would have nothing to know the namespace by. */
+static int namespace_spec_check(struct cmd_ctx *ctx)
+{
+	static const char *const names[] = { "uuid", "nguid" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		const struct uuid *id = cmd_uuid(ctx, names[i]);
+
+		if (id && uuid_is_nil(id))
+			return cmd_fail(ctx, -EINVAL, "%s=: zero means that there is none; give "
+					"another, or leave it out for the disk's", names[i]);
+	}
+	return 0;
+}
+
 static int namespace_add(struct cmd_ctx *ctx, struct nvmf_subsystem *subsys, const char *disk,
 			 uint32_t *nsid)
 {
@@ -46,6 +61,8 @@ int nvmf_cmd_namespace_add(struct cmd_ctx *ctx)
 	if (!subsys)
 		return -ENOENT;
 	rc = nvmf_cmd_fixed(ctx, subsys);
+	if (rc == 0)
+		rc = namespace_spec_check(ctx);
 	if (rc)
 		return rc;
 	rc = namespace_add(ctx, subsys, disk, &nsid);

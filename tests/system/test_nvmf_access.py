@@ -115,6 +115,8 @@ def test_hosts_see_what_was_granted_and_controllers_are_of_the_range(karst):
     (f"namespace grant {NQN} 2 somebody", "not an NQN"),
     (f"namespace revoke {NQN} 5 {FRIEND}", "does not see"),
     (f"namespace add {NQN} disk=r0 ana-group=9", "no ANA group 9"),
+    (f"namespace add {NQN} disk=r0 uuid={UUID}", "another one has the uuid"),
+    (f"namespace add {NQN} disk=r0 uuid=00000000-0000-0000-0000-000000000000", "zero means"),
     (f"ana create {NQN} 7", "exists already"),
     (f"ana create {NQN} 200", "the highest is 32"),
     (f"ana create {NQN} 0", "GROUP"),
