@@ -89,7 +89,7 @@ static void uring_show(struct bdev *bdev, struct cmd_ctx *ctx)
 static void uring_config(struct bdev *bdev, struct config_out *out)
 {
 	struct uring_disk *disk = uring_disk(bdev);
-	char quoted[1024];
+	char quoted[CMD_LINE_BYTES];
 
 	config_line(out, "disk create file %s path=%s size=%" PRIu64 " block=%u%s", bdev->name,
 		    cmd_quote(disk->path, quoted, sizeof(quoted)),

@@ -120,7 +120,9 @@ static void config_listener(struct config_out *out, const struct nvmf_subsystem 
 
 static void config_subsystem(struct config_out *out, struct nvmf_subsystem *subsys)
 {
-	char serial[64], model[96], cntlid[64], quoted[64];
+	/* each character may be one that is quoted */
+	char quoted[2 * NVMF_MODEL_BYTES + 3], serial[sizeof(quoted) + 16];
+	char model[sizeof(quoted) + 16], cntlid[64];
 	struct nvmf_host *host;
 
 	serial[0] = model[0] = cntlid[0] = 0;

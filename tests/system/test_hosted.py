@@ -233,6 +233,14 @@ def test_running_configuration_can_be_pasted_back(karst, binary, tmp_path):
     assert [line.replace(f"port={port}", f"port={karst.port}") for line in again] == shown
 
 
+def test_a_long_path_is_whole_in_the_configuration(binary, tmp_path):
+    folder = tmp_path.joinpath(*["d" * 200] * 6)
+    folder.mkdir(parents=True)
+    with Karst(binary, tmp_path, "") as karst:
+        karst.ctl(f"disk create file long path={folder}/disk size=1M")
+        assert f" path={folder}/disk " in karst.ctl_run("config", "show").stdout
+
+
 def test_file_disk_keeps_its_data_over_a_restart(binary, tmp_path):
     script = f"""
 disk create file f0 path={{folder}}/disk.bin size=64M block=4096

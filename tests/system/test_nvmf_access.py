@@ -16,6 +16,7 @@ from vm import free_port, wait_for
 NQN = "nqn.2026-01.io.karst.test:access"
 FRIEND, OTHER = "nqn.2026-01.io.karst.test:friend", "nqn.2026-01.io.karst.test:other"
 UUID = "6b617273-0000-4000-8000-0000000000cc"
+QUOTE = '\\"'
 
 SCRIPT = f"""
 disk create ram r0 size=8M
@@ -34,6 +35,7 @@ listener add {NQN} transport=tcp address=127.0.0.1 port={{port}}
 ana set {NQN} 7 state=non-optimized transport=tcp address=127.0.0.1 port={{port}}
 referral add transport=tcp address=192.0.2.1 port=8009
 referral add transport=rdma address=2001:db8::1 port=4420
+subsystem create {NQN}-odd serial="{QUOTE * 20}" model="{QUOTE * 40}"
 """
 
 
