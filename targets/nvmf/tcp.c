@@ -7,10 +7,10 @@
 #include "targets/nvmf/tcp.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "core/base/log.h"
 #include "core/config.h"
+#include "core/dma.h"
 #include "targets/nvmf/module.h"
 
 static struct nvmf_tcp_group groups[REACTOR_MAX];
@@ -99,7 +99,8 @@ static int group_init(struct nvmf_tcp_group *group, unsigned index)
 	list_init(&group->moving);
 	nvmf_tcp_shares_init(group);
 	timer_setup(&group->scan, group_scan);
-	group->rx_memory = malloc((size_t)NVMF_TCP_RX_COUNT * NVMF_TCP_RX_BYTES);
+	group->rx_memory = dma_alloc((size_t)NVMF_TCP_RX_COUNT * NVMF_TCP_RX_BYTES,
+				     DMA_PAGE_BYTES);
 	if (!group->rx_memory)
 		return -ENOMEM;
 	for (unsigned i = 0; i < NVMF_TCP_RX_COUNT; i++)
@@ -124,7 +125,7 @@ static void group_stop(void *arg)
 static void groups_free(void)
 {
 	for (unsigned i = 0; i < reactor_count(); i++) {
-		free(groups[i].rx_memory);
+		dma_free(groups[i].rx_memory);
 		groups[i].rx_memory = NULL;
 	}
 }

@@ -5,7 +5,8 @@
  * Each reactor has a group: the connections that live there, a few receive buffers they share, and
  * one poller. A round sends what was answered since the last one, one writev per connection, and
  * then receives. A connection keeps a receive buffer only while bytes in it wait for memory or a
- * free request; that is when it is not read from.
+ * free request; that is when it is not read from. Data that came in a capsule is written from where
+ * it was received: its request keeps the buffer, too.
  */
 #ifndef NVMF_TCP_H
 #define NVMF_TCP_H
@@ -17,6 +18,7 @@ enum {
 	NVMF_TCP_HEADER_MAX = 128 + NVME_TCP_DIGEST_BYTES,      /* ICReq is the longest header */
 	NVMF_TCP_RX_BYTES = 64 * 1024,  /* of a receive buffer */
 	NVMF_TCP_RX_COUNT = 16,         /* receive buffers of a reactor */
+	NVMF_TCP_RX_FREE_MIN = NVMF_TCP_RX_COUNT / 2,   /* when fewer are free, data is copied */
 	NVMF_TCP_HOT_TRIES = 64,        /* reads in vain before epoll is relied on */
 	NVMF_TCP_HOT_CONNS = 4,         /* hot connections of a reactor */
 	NVMF_TCP_TX_IOVS = 256,         /* pieces waiting to be sent, per connection */
@@ -234,6 +236,7 @@ struct nvmf_tcp_group {
 	struct nvmf_tcp_share shares[NVMF_TCP_SHARES];
 	uint8_t *rx_free[NVMF_TCP_RX_COUNT];
 	unsigned rx_free_count;
+	uint16_t rx_users[NVMF_TCP_RX_COUNT];   /* the connection and the requests that keep it */
 	uint8_t *rx_memory;
 };
 
@@ -286,12 +289,19 @@ void nvmf_tcp_cmd_run(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 int nvmf_tcp_recv(struct nvmf_tcp_conn *conn);
 /* Gives the receive buffer back. */
 void nvmf_tcp_rx_drop(struct nvmf_tcp_conn *conn);
+/* Whether DATA lies in a receive buffer. */
+bool nvmf_tcp_rx_holds(const struct nvmf_tcp_group *group, const void *data);
+/* One user more or less of the buffer that DATA lies in. */
+void nvmf_tcp_rx_keep(struct nvmf_tcp_group *group, const void *data);
+void nvmf_tcp_rx_release(struct nvmf_tcp_group *group, const void *data);
 
 /* tcp_req.c */
 /* NULL: all are in use. */
 struct nvmf_tcp_req *nvmf_tcp_req_get(struct nvmf_tcp_conn *conn);
 /* Back to the free ones, with its memory. */
 void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
+/* Gives its memory back. */
+void nvmf_tcp_req_drop(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);
 int nvmf_tcp_req_alloc(struct nvmf_tcp_conn *conn, unsigned count);
 /* A command whose data does not come in its capsule: gets memory, runs it or asks for its data. */
 void nvmf_tcp_req_go(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr);

@@ -22,16 +22,54 @@ enum {
 	RECV_DIRECT_MIN = 2048,         /* below this, copying is cheaper than another iovec */
 };
 
-void nvmf_tcp_rx_drop(struct nvmf_tcp_conn *conn)
+/* ---- receive buffers ---- */
+
+static size_t rx_offset(const struct nvmf_tcp_group *group, const void *data)
+{
+	return (uintptr_t)data - (uintptr_t)group->rx_memory;
+}
+
+bool nvmf_tcp_rx_holds(const struct nvmf_tcp_group *group, const void *data)
+{
+	return rx_offset(group, data) < (size_t)NVMF_TCP_RX_COUNT * NVMF_TCP_RX_BYTES;
+}
+
+void nvmf_tcp_rx_keep(struct nvmf_tcp_group *group, const void *data)
+{
+	group->rx_users[rx_offset(group, data) / NVMF_TCP_RX_BYTES]++;
+}
+
+void nvmf_tcp_rx_release(struct nvmf_tcp_group *group, const void *data)
+{
+	size_t index = rx_offset(group, data) / NVMF_TCP_RX_BYTES;
+
+	if (--group->rx_users[index] == 0)
+		group->rx_free[group->rx_free_count++] =
+			group->rx_memory + index * NVMF_TCP_RX_BYTES;
+}
+
+static bool rx_take(struct nvmf_tcp_conn *conn)
 {
 	struct nvmf_tcp_group *group = conn->group;
 
+	if (group->rx_free_count == 0)
+		return false;
+	conn->rx_buf = group->rx_free[--group->rx_free_count];
+	conn->in_len = 0;
+	nvmf_tcp_rx_keep(group, conn->rx_buf);
+	return true;
+}
+
+void nvmf_tcp_rx_drop(struct nvmf_tcp_conn *conn)
+{
 	conn->in_len = 0;
 	if (conn->rx_buf) {
-		group->rx_free[group->rx_free_count++] = conn->rx_buf;
+		nvmf_tcp_rx_release(conn->group, conn->rx_buf);
 		conn->rx_buf = NULL;
 	}
 }
+
+/* ---- reading ---- */
 
 /* The memory that awaited data goes to, then the receive buffer. Returns the iovecs. */
 static int recv_iov(struct nvmf_tcp_conn *conn, struct iovec *iov, size_t *direct)
@@ -138,19 +176,16 @@ static void recv_carried(struct nvmf_tcp_conn *conn)
 
 int nvmf_tcp_recv(struct nvmf_tcp_conn *conn)
 {
-	struct nvmf_tcp_group *group = conn->group;
 	enum recv got = RECV_FULL;
 	enum nvmf_tcp_step step;
 	uint64_t pdus;
 	int work = 0;
 
 	if (!conn->rx_buf) {
-		if (group->rx_free_count == 0) {
+		if (!rx_take(conn)) {
 			nvmf_tcp_ready(conn);
 			return 0;
 		}
-		conn->rx_buf = group->rx_free[--group->rx_free_count];
-		conn->in_len = 0;
 		if (unlikely(conn->carry))
 			recv_carried(conn);
 	}

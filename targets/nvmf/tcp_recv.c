@@ -60,7 +60,7 @@ static enum nvmf_tcp_rx_state recv_data_begin(struct nvmf_tcp_conn *conn, uint32
 	return NVMF_TCP_RX_DATA;
 }
 
-/* LEN bytes, which are in the request's memory already or are copied there from SRC. */
+/* LEN bytes, which are in the request's memory already, or are copied there from SRC. */
 void nvmf_tcp_recv_store(struct nvmf_tcp_conn *conn, const uint8_t *src, size_t len)
 {
 	while (len) {
@@ -69,7 +69,8 @@ void nvmf_tcp_recv_store(struct nvmf_tcp_conn *conn, const uint8_t *src, size_t 
 		size_t part = MIN(len, iov->iov_len - conn->rx_iov_off);
 
 		if (src) {
-			memcpy(to, src, part);
+			if (src != to)
+				memcpy(to, src, part);
 			src += part;
 		}
 		if (conn->pdu.ddgst)
@@ -192,13 +193,33 @@ static enum nvmf_tcp_step recv_ic_req(struct nvmf_tcp_conn *conn, const uint8_t 
 	return NVMF_TCP_STEP_AGAIN;
 }
 
+/*
+ * In-capsule data that is all here stays where it is, if the disk takes it from there. Not when
+ * receive buffers are rare: a slow disk keeps them for long.
+ */
+static bool recv_in_place(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	const uint8_t *data = conn->in + conn->pdu.pad_len;
+	const struct nvmf_ns *ns = tr->req.ns;
+
+	if (conn->in_len < conn->pdu.pad_len + (size_t)tr->req.data_len ||
+	    conn->group->rx_free_count < NVMF_TCP_RX_FREE_MIN ||
+	    (ns && ((uintptr_t)data & ns->bdev->align_mask)))
+		return false;
+	tr->req.iov[0] = (struct iovec){ (void *)data, tr->req.data_len };
+	nvmf_tcp_rx_keep(conn->group, data);
+	return true;
+}
+
 /* In-capsule data needs memory before it can be taken off the stream. */
 static enum nvmf_tcp_step recv_capsule_buf(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr,
 				  enum nvmf_tcp_rx_state *next)
 {
-	unsigned count = buf_get(tr->req.data_len, tr->req.iov, &conn->rx_wait);
+	unsigned count = 1;
 
 	conn->rx_tr = tr;
+	if (!recv_in_place(conn, tr))
+		count = buf_get(tr->req.data_len, tr->req.iov, &conn->rx_wait);
 	if (unlikely(count == 0)) {
 		*next = NVMF_TCP_RX_BUF;
 		return NVMF_TCP_STEP_WAIT;

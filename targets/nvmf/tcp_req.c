@@ -62,12 +62,20 @@ struct nvmf_tcp_req *nvmf_tcp_req_get(struct nvmf_tcp_conn *conn)
 	return tr;
 }
 
+void nvmf_tcp_req_drop(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
+{
+	if (tr->req.iov_count == 0)
+		return;
+	if (nvmf_tcp_rx_holds(conn->group, tr->req.iov[0].iov_base))
+		nvmf_tcp_rx_release(conn->group, tr->req.iov[0].iov_base);
+	else
+		buf_put(tr->req.iov, tr->req.iov_count);
+	tr->req.iov_count = 0;
+}
+
 void nvmf_tcp_req_put(struct nvmf_tcp_conn *conn, struct nvmf_tcp_req *tr)
 {
-	if (tr->req.iov_count) {
-		buf_put(tr->req.iov, tr->req.iov_count);
-		tr->req.iov_count = 0;
-	}
+	nvmf_tcp_req_drop(conn, tr);
 	if (tr->share != NVMF_TCP_SHARE_NONE)
 		nvmf_tcp_share_return(conn, tr);
 	tr->req.state = NVMF_REQ_FREE;

@@ -187,10 +187,8 @@ void nvmf_tcp_respond(struct nvmf_req *req)
 		return;
 	}
 	/* memory that does not go out again is free now */
-	if (req->iov_count && (req->dir != NVMF_DIR_C2H || req->status)) {
-		buf_put(req->iov, req->iov_count);
-		req->iov_count = 0;
-	}
+	if (req->dir != NVMF_DIR_C2H || req->status)
+		nvmf_tcp_req_drop(conn, tr);
 	if (unlikely(!list_empty(&conn->tx_wait) || !tx_room(conn))) {
 		tr->phase = NVMF_TCP_WAIT_TX;
 		list_push(&conn->tx_wait, &tr->link);
