@@ -49,6 +49,7 @@ static struct vh_blk *blk_of(const struct vh_device *dev)
 static void blk_end(struct blk_req *blk, enum virtio_blk_status status)
 {
 	*(volatile uint8_t *)blk->status.iov_base = (uint8_t)status;
+	vh_req_wrote(&blk->req, &blk->status, 1);
 	vh_req_done(&blk->req, (status == VIRTIO_BLK_S_OK ? blk->written : 0) + BLK_STATUS_BYTES);
 }
 
@@ -216,7 +217,7 @@ static void blk_get_id(struct blk_req *blk, const struct vh_blk *dev)
 		return;
 	}
 	memcpy(id, text, MIN(strlen(text), sizeof(id)));
-	vh_scatter(piece, count, id, sizeof(id));
+	vh_scatter(&blk->req, piece, count, id, sizeof(id));
 	blk->written = sizeof(id);
 	blk_end(blk, VIRTIO_BLK_S_OK);
 }

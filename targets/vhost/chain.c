@@ -105,7 +105,8 @@ unsigned vh_req_take_back(struct vh_req *req, size_t len, struct iovec *piece, u
 	return count;
 }
 
-void vh_scatter(const struct iovec *piece, unsigned count, const void *data, size_t len)
+void vh_scatter(const struct vh_req *req, const struct iovec *piece, unsigned count,
+		const void *data, size_t len)
 {
 	const char *from = data;
 
@@ -116,4 +117,5 @@ void vh_scatter(const struct iovec *piece, unsigned count, const void *data, siz
 		from += part;
 		len -= part;
 	}
+	vh_req_wrote(req, piece, count);
 }

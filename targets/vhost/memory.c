@@ -275,19 +275,17 @@ void vh_log_guest(const struct vh_log *log, uint64_t guest, uint64_t len)
 }
 
 void vh_log_iov(const struct vh_log *log, const struct vh_memory *memory, const struct iovec *iov,
-		unsigned count, uint64_t bytes)
+		unsigned count)
 {
-	for (unsigned i = 0; i < count && bytes; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const char *base = iov[i].iov_base;
-		uint64_t len = MIN(bytes, iov[i].iov_len);
 
 		for (unsigned r = 0; r < memory->count; r++) {
 			const struct vh_region *region = memory->region[r];
 
 			if (base >= region->host && base < region->host + region->size)
 				vh_log_guest(log, region->guest + (uint64_t)(base - region->host),
-					     len);
+					     iov[i].iov_len);
 		}
-		bytes -= len;
 	}
 }

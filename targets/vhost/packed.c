@@ -20,7 +20,8 @@ static int packed_map(struct vh_queue *queue)
 	queue->driver_event = vh_memory_user(memory, le64_get(addr->avail),
 					     sizeof(struct virtq_packed_event), &guest);
 	queue->device_event = vh_memory_user(memory, le64_get(addr->used),
-					     sizeof(struct virtq_packed_event), &guest);
+					     sizeof(struct virtq_packed_event),
+					     &queue->event_guest);
 	if (!queue->packed || !queue->driver_event || !queue->device_event ||
 	    ((uintptr_t)queue->packed & 15) || ((uintptr_t)queue->driver_event & 3) ||
 	    ((uintptr_t)queue->device_event & 3))
@@ -136,6 +137,13 @@ static uint16_t used_flags(const struct vh_queue *queue, uint32_t written)
 			  (queue->used_wrap ? VIRTQ_DESC_AVAIL | VIRTQ_DESC_USED : 0));
 }
 
+static void desc_log(const struct vh_queue *queue, uint16_t at)
+{
+	if (unlikely(queue->log))
+		vh_log_guest(queue->log, queue->used_guest + at * sizeof(struct virtq_packed_desc),
+			     sizeof(struct virtq_packed_desc));
+}
+
 static void packed_push(struct vh_queue *queue, struct vh_req *req, uint32_t written)
 {
 	uint16_t at = queue->last_used, flags = used_flags(queue, written);
@@ -149,8 +157,7 @@ static void packed_push(struct vh_queue *queue, struct vh_req *req, uint32_t wri
 	} else {
 		vh_store(&desc->flags, flags, __ATOMIC_RELEASE);
 	}
-	if (unlikely(queue->log))
-		vh_log_guest(queue->log, queue->used_guest + at * sizeof(*desc), sizeof(*desc));
+	desc_log(queue, at);
 	advance(queue, &queue->last_used, &queue->used_wrap, req->descs);
 }
 
@@ -160,6 +167,7 @@ static bool packed_publish(struct vh_queue *queue)
 
 	queue->signalled = now;
 	vh_store(&queue->packed[queue->first_head].flags, queue->first_flags, __ATOMIC_RELEASE);
+	desc_log(queue, queue->first_head);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	flags = vh_load(&queue->driver_event->flags, __ATOMIC_RELAXED) & 3;
 	if (flags == VIRTQ_EVENT_DISABLE)
@@ -189,6 +197,8 @@ static bool packed_want_kicks(struct vh_queue *queue, bool want)
 		flags = VIRTQ_EVENT_ENABLE;
 	}
 	vh_store(&queue->device_event->flags, flags, __ATOMIC_RELEASE);
+	if (unlikely(queue->log))
+		vh_log_guest(queue->log, queue->event_guest, sizeof(struct virtq_packed_event));
 	if (!want)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

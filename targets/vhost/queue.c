@@ -58,6 +58,7 @@ void vh_req_done(struct vh_req *req, uint32_t written)
 	list_push_front(&queue->free, &req->link);
 	queue->inflight_count--;
 	queue->served++;
+	vh_req_wrote(req, vh_req_in(req), req->in_count);
 	/* a broken ring is not written any more: nobody knows what is where */
 	if (likely(queue->state != VH_QUEUE_BROKEN)) {
 		queue->ring->push(queue, req, written);

@@ -32,7 +32,7 @@ bool vh_scsi_lun(const uint8_t lun[8], unsigned *target, unsigned *number)
 
 static void reply_send(struct scsi_req *scsi, const struct virtio_scsi_reply *reply, uint32_t data)
 {
-	vh_scatter(scsi->reply, scsi->reply_count, reply, sizeof(*reply));
+	vh_scatter(&scsi->req, scsi->reply, scsi->reply_count, reply, sizeof(*reply));
 	vh_req_done(&scsi->req, (uint32_t)sizeof(*reply) + data);
 }
 
@@ -139,6 +139,12 @@ static void scsi_negotiated(struct vh_device *vhost, uint64_t features)
 {
 	struct vh_scsi *dev = vh_scsi_of(vhost);
 
+	/*
+	 * QEMU offers CHANGE by itself and does not say whether the driver took it: who takes events
+	 * of one kind is told of the other too.
+	 */
+	if (features & 1ull << VIRTIO_SCSI_F_HOTPLUG)
+		features |= 1ull << VIRTIO_SCSI_F_CHANGE;
 	dev->features = features;
 	if (features)
 		return;

@@ -33,7 +33,7 @@ static void control_answer(struct vh_req *req, uint8_t response)
 		vh_req_done(req, 0);
 		return;
 	}
-	*(volatile uint8_t *)piece.iov_base = response;
+	vh_scatter(req, &piece, 1, &response, sizeof(response));
 	vh_req_done(req, 1);
 }
 
@@ -141,7 +141,7 @@ static void control_an(struct vh_req *req)
 		vh_req_done(req, 0);
 		return;
 	}
-	vh_scatter(piece, count, reply, sizeof(reply));
+	vh_scatter(req, piece, count, reply, sizeof(reply));
 	vh_req_done(req, sizeof(reply));
 }
 
@@ -198,7 +198,7 @@ void vh_scsi_event_give(struct vh_req *req)
 	}
 	if (atomic_exchange(&dev->event_missed, false))
 		event.event = le32_make(le32_get(event.event) | VIRTIO_SCSI_T_EVENTS_MISSED);
-	vh_scatter(piece, count, &event, sizeof(event));
+	vh_scatter(req, piece, count, &event, sizeof(event));
 	vh_req_done(req, sizeof(event));
 }
 
@@ -222,7 +222,8 @@ void vh_scsi_event_post(struct vh_scsi *dev, unsigned feature, uint32_t event, u
 	} else {
 		*slot = (struct virtio_scsi_event){
 			.event = le32_make(event),
-			.lun = { 1, (uint8_t)target, (uint8_t)(0x40 | lun >> 8), (uint8_t)lun },
+			/* as REPORT LUNS has it: Linux takes these bytes for the number */
+			.lun = { 1, (uint8_t)target, 0, (uint8_t)lun },
 			.reason = le32_make(reason),
 		};
 		atomic_store(&dev->event_in, at + 1);

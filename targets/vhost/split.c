@@ -179,6 +179,11 @@ static bool split_want_kicks(struct vh_queue *queue, bool want)
 			    __ATOMIC_RELAXED);
 	else if (want)
 		vh_store(avail_event(queue), queue->last_avail, __ATOMIC_RELAXED);
+	if (unlikely(queue->log)) {
+		vh_log_guest(queue->log, queue->used_guest, 2);
+		vh_log_guest(queue->log, queue->used_guest +
+			     offsetof(struct virtq_used, ring[queue->size]), 2);
+	}
 	if (!want)
 		return false;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

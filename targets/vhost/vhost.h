@@ -166,7 +166,8 @@ struct vh_queue {
 	uint16_t first_head;            /* packed: first of the batch, its flags come last */
 	uint16_t first_flags;
 	const struct vh_log *log;       /* NULL: what is written need not be logged */
-	uint64_t used_guest;            /* guest address of what we write, for the log */
+	uint64_t used_guest;            /* guest addresses of what we write, for the log: */
+	uint64_t event_guest;           /* used or packed ring; packed: our event structure */
 	struct list free, busy;         /* requests */
 	void *requests;
 	uint16_t *batch;                /* what was pushed since the last publish, for inflight.c */
@@ -374,9 +375,9 @@ void *vh_memory_guest(const struct vh_memory *memory, uint64_t guest, uint64_t l
 int vh_log_set(struct vh_session *session, const struct vhost_user_log *base, int fd);
 void vh_log_clear(struct vh_log *log);
 void vh_log_guest(const struct vh_log *log, uint64_t guest, uint64_t len);
-/* What was written through HOST pointers. */
+/* What was written through our pointers. */
 void vh_log_iov(const struct vh_log *log, const struct vh_memory *memory, const struct iovec *iov,
-		unsigned count, uint64_t bytes);
+		unsigned count);
 
 /* map.c */
 /*
@@ -410,6 +411,12 @@ void vh_queue_remap(struct vh_queue *queue);
 void vh_queue_break(struct vh_queue *queue, const char *why);
 /* The device is done with REQ and has written WRITTEN bytes of its in part. */
 void vh_req_done(struct vh_req *req, uint32_t written);
+/* Memory taken off REQ's in part was written. What is left of that part vh_req_done logs. */
+static inline void vh_req_wrote(const struct vh_req *req, const struct iovec *piece, unsigned count)
+{
+	if (unlikely(req->queue->log))
+		vh_log_iov(req->queue->log, req->queue->memory, piece, count);
+}
 /* The out part, the in part. */
 static inline struct iovec *vh_req_in(struct vh_req *req)
 {
@@ -423,8 +430,9 @@ bool vh_req_take(struct vh_req *req, void *data, size_t len);
  */
 unsigned vh_req_take_front(struct vh_req *req, size_t len, struct iovec *piece, unsigned max);
 unsigned vh_req_take_back(struct vh_req *req, size_t len, struct iovec *piece, unsigned max);
-/* Writes LEN bytes of DATA into pieces. */
-void vh_scatter(const struct iovec *piece, unsigned count, const void *data, size_t len);
+/* Writes LEN bytes of DATA into pieces taken off REQ. */
+void vh_scatter(const struct vh_req *req, const struct iovec *piece, unsigned count,
+		const void *data, size_t len);
 
 /* split.c, packed.c */
 /* The chain at req->head; codes as of pop. */
