@@ -111,11 +111,12 @@ def test_scsi_targets_come_and_go_and_the_guest_is_told(karst, scsi):
         scsi.wait(1)
         return struct.unpack("<I8sI", scsi.memory.read(place, 16))
 
+    unit = bytes([1, 9, 0, 0, 0, 0, 0, 0])              # as REPORT LUNS has it: what Linux takes for the number
     karst.ctl("vhost target add s0 9 disk=r2")
-    assert event() == (1, Scsi.lun(9), 1), "rescan"
+    assert event() == (1, unit, 1), "rescan"
     assert sense(scsi.cdb([0] * 6, target=9)) == (6, 0x2900)
     karst.ctl("vhost target remove s0 9")
-    assert event() == (1, Scsi.lun(9), 2), "removed"
+    assert event() == (1, unit, 2), "removed"
     assert scsi.cdb([0] * 6, target=9)[0] == 3
 
 
