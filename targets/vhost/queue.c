@@ -32,9 +32,20 @@ static bool queue_cut(struct vh_queue *queue)
 	return true;
 }
 
-static void queue_publish(struct vh_queue *queue)
+void vh_queue_call(struct vh_queue *queue)
 {
 	static const uint64_t one = 1;
+
+	if (queue->call_fd < 0)
+		return;
+	queue->calls++;
+	/* full: then the guest has been told often enough */
+	if (write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		vh_queue_break(queue, "a call descriptor that takes no call");
+}
+
+static void queue_publish(struct vh_queue *queue)
+{
 	bool call = queue->ring->publish(queue);
 
 	if (unlikely(queue_cut(queue)))
@@ -42,12 +53,8 @@ static void queue_publish(struct vh_queue *queue)
 	if (queue->inflight)
 		vh_inflight_published(queue);
 	queue->pushed = 0;
-	if (call && queue->call_fd >= 0) {
-		queue->calls++;
-		/* full: then the guest has been told often enough */
-		if (write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-			vh_queue_break(queue, "a call descriptor that takes no call");
-	}
+	if (call)
+		vh_queue_call(queue);
 }
 
 void vh_req_done(struct vh_req *req, uint32_t written)
@@ -245,6 +252,8 @@ int vh_queue_start(struct vh_queue *queue)
 	poller_start(&queue->poller);
 	/* what the guest had put there before is not kicked again */
 	queue->ring->want_kicks(queue, false);
+	/* nor has it been told of all that our last life gave back */
+	vh_queue_call(queue);
 	return 0;
 fail:
 	requests_free(queue);

@@ -140,8 +140,8 @@ static void scsi_negotiated(struct vh_device *vhost, uint64_t features)
 	struct vh_scsi *dev = vh_scsi_of(vhost);
 
 	/*
-	 * QEMU offers CHANGE by itself and does not say whether the driver took it: who takes events
-	 * of one kind is told of the other too.
+	 * QEMU offers CHANGE by itself and does not say whether the driver took it: who takes
+	 * events of one kind is told of the other too.
 	 */
 	if (features & 1ull << VIRTIO_SCSI_F_HOTPLUG)
 		features |= 1ull << VIRTIO_SCSI_F_CHANGE;

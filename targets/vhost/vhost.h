@@ -409,6 +409,8 @@ void vh_queue_resume(struct vh_queue *queue);
 /* The session's memory is another; the queue is paused. */
 void vh_queue_remap(struct vh_queue *queue);
 void vh_queue_break(struct vh_queue *queue, const char *why);
+/* Tells the guest to look at its ring; once too often does no harm. */
+void vh_queue_call(struct vh_queue *queue);
 /* The device is done with REQ and has written WRITTEN bytes of its in part. */
 void vh_req_done(struct vh_req *req, uint32_t written);
 /* Memory taken off REQ's in part was written. What is left of that part vh_req_done logs. */

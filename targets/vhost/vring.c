@@ -55,6 +55,8 @@ static void visit_call(void *arg)
 	struct visit *visit = arg;
 
 	visit->queue->call_fd = visit->fd;
+	/* what went to the other one meanwhile may be lost */
+	vh_queue_call(visit->queue);
 }
 
 static void visit_pause(void *arg)

@@ -2,6 +2,7 @@
 """vhost-user disks of a hosted karst, driven by a front end and guest of our own: what the guest gets, what
 survives the end of karst, and that nothing a guest or monitor does wrong reaches anybody else."""
 import os
+import select
 import signal
 import socket
 import struct
@@ -309,6 +310,17 @@ def test_second_front_end_is_served_after_the_first(karst):
             first.sock.shutdown(socket.SHUT_RDWR)
             second.start()
             assert second.read(5, 512) == b"1" * 512
+
+
+def test_new_call_descriptor_is_called_for_what_went_to_the_old_one(karst):
+    """The monitor changes it while requests end, and cannot know to which of the two a call went."""
+    with blk(karst) as guest:
+        guest.start()
+        fresh = os.eventfd(0, os.EFD_NONBLOCK)
+        guest.send(vu.SET_VRING_CALL, struct.pack("<Q", 0), [fresh])
+        assert select.select([fresh], [], [], 30)[0]
+        os.close(fresh)
+        guest.write(0, bytes(512))
 
 
 # memory that comes and goes, restart of karst
