@@ -37,6 +37,8 @@ struct scan {
 	uint64_t pages_read, pages_again;       /* in the first pass, and in the others */
 	bool broken;                    /* a blob of which not all pages are known */
 	bool twice;                     /* a cluster or page has two owners */
+	bool shared;                    /* a cluster was claimed twice */
+	bool doomed;                    /* a blob has to go: what it names is not claimed */
 
 	/* pages that are no page, and may have been a root */
 	uint32_t *suspect, suspect_count;
@@ -53,7 +55,9 @@ void scan_fini(struct scan *scan);
 __attribute__((format(printf, 6, 7)))
 void scan_found(struct scan *scan, struct blob *b, enum finding_kind kind, uint64_t first,
 		uint64_t count, const char *fmt, ...);
-/* scan_claim.c: clusters of all blobs, and who shares them. */
+/* scan_claim.c: clusters of an extent; whether one of them had an owner. */
+bool scan_extent_claim(struct store *s, const struct blob_extent *e);
+/* Those of all blobs that are left, and who shares them. */
 int scan_claim(struct scan *scan);
 /* scan_orphan.c: what may belong to a blob that is not whole stays reserved. */
 int scan_orphans(struct scan *scan);

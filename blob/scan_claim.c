@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who owns which cluster: claimed from the maps of all blobs, once these are complete. When
- * something has two owners, both are damaged: a write to one would change the other.
+ * Who owns which cluster. Those of an extent page are claimed as it is read, while it is at hand;
+ * those of runs when all blobs are complete, and all of them once more, from the maps, when a blob
+ * is doomed whose clusters are another's. When something has two owners, both are damaged: a write
+ * to one would change the other.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "blob/scan.h"
+
+enum { CHUNK = 64 };
 
 /* ---- what has two owners ---- */
 
@@ -71,42 +75,78 @@ static int owners_find(struct scan *scan, bool pages)
 
 /* ---- claims ---- */
 
-static bool extent_claim(struct store *s, const struct blob_extent *e)
+/* Whether CHUNK clusters are neighbours, counted from the first; none of them is 0 then. */
+static bool is_run(const uint32_t *cluster)
 {
-	uint32_t first = 0, count = 0;
+	uint32_t differ = cluster[0] == 0;
+
+	for (uint32_t i = 0; i < CHUNK; i++)
+		differ |= cluster[i] ^ (cluster[0] + i);
+	return differ == 0;
+}
+
+/* Neighbours that are claimed in one go: most are. */
+struct run {
+	uint32_t first, count;
+};
+
+static bool run_add(struct store *s, struct run *run, uint32_t first, uint32_t count)
+{
 	bool twice = false;
 
-	/* Neighbours in one go: most are. */
-	for (uint32_t i = 0; e->cluster && i < BS_EXTENT_CLUSTERS; i++) {
-		if (count > 0 && e->cluster[i] == first + count) {
-			count++;
-			continue;
-		}
-		if (count > 0)
-			twice |= bits_set_range(&s->clusters, first, count) > 0;
-		first = e->cluster[i];
-		count = first != 0;
+	if (run->count > 0 && first == run->first + run->count) {
+		run->count += count;
+		return false;
 	}
-	if (count > 0)
-		twice |= bits_set_range(&s->clusters, first, count) > 0;
+	if (run->count > 0)
+		twice = bits_set_range(&s->clusters, run->first, run->count) > 0;
+	*run = (struct run){ first, first ? count : 0 };
 	return twice;
+}
+
+bool scan_extent_claim(struct store *s, const struct blob_extent *e)
+{
+	const uint32_t *cluster = e->cluster;
+	uint32_t left = e->mapped, n;
+	struct run run = { 0 };
+	bool twice = false;
+
+	for (uint32_t i = 0; left > 0; i += n) {
+		if (left >= CHUNK && is_run(cluster + i)) {
+			n = CHUNK;
+		} else {
+			for (n = 1; n < left && cluster[i] && i + n < BS_EXTENT_CLUSTERS &&
+			     cluster[i + n] == cluster[i] + n; n++)
+				;
+		}
+		twice |= run_add(s, &run, cluster[i], n);
+		left -= cluster[i] ? n : 0;
+	}
+	return run_add(s, &run, 0, 0) || twice;
 }
 
 int scan_claim(struct scan *scan)
 {
 	struct store *s = scan->s;
-	bool twice = false;
 	struct blob *b;
 	int rc = 0;
 
+	if (scan->doomed) {
+		bits_fini(&s->clusters);
+		rc = bits_init(&s->clusters, super_cluster_count(&s->super));
+		if (rc < 0)
+			return rc;
+		scan->shared = false;
+	}
 	bits_set_range(&s->clusters, 0, super_md_clusters(&s->super));
 	list_for_each(b, &s->blobs, link)
 		for (uint32_t e = 0; e < b->map->extent_count; e++)
-			twice |= extent_claim(s, &b->map->extent[e]);
-	if (twice)
+			if (scan->doomed || !b->map->extent[e].page)
+				scan->shared |= scan_extent_claim(s, &b->map->extent[e]);
+	if (scan->shared)
 		rc = owners_find(scan, false);
 	if (rc == 0 && scan->twice)
 		rc = owners_find(scan, true);
-	scan->twice |= twice;
+	scan->twice |= scan->shared;
 	return rc;
 }

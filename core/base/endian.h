@@ -7,7 +7,9 @@
 #ifndef BASE_ENDIAN_H
 #define BASE_ENDIAN_H
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "Karst runs on little-endian machines only"
@@ -30,5 +32,11 @@ ENDIAN_TYPE(be64, 64, __builtin_bswap64, )
 ENDIAN_TYPE(le16_un, 16, ENDIAN_SAME, ENDIAN_PACKED)
 ENDIAN_TYPE(le32_un, 32, ENDIAN_SAME, ENDIAN_PACKED)
 ENDIAN_TYPE(le64_un, 64, ENDIAN_SAME, ENDIAN_PACKED)
+
+/* COUNT of them at once: they are as the machine has them. */
+static inline void le32_un_load(uint32_t *to, const le32_un *from, size_t count)
+{
+	memcpy(to, from, count * sizeof(*to));
+}
 
 #endif
