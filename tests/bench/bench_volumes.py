@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -88,6 +89,36 @@ def snapshots(bench, table):
                       f"with the command's way; I/O held for at most {freeze:.0f} us so far")
 
 
+def under_load(bench, table, seconds):
+    """A volume that is written to while it is snapshotted, resized, and its snapshots are deleted."""
+    script = THIN_SCRIPT.replace("{cluster}", "64K")
+    with Karst(bench.binary, bench.new_folder(), script) as karst, ThreadPoolExecutor() as pool:
+        def load():
+            return bench.disk_bench(karst.socket, "s/thick", "randwrite", 4096, 8, 4 * seconds)
+
+        quiet = load()["max"]
+        counts, slowest = {"snapshot": 0, "resize": 0, "delete": 0}, {}
+        loaded = pool.submit(load)
+
+        def tell(command):
+            start = time.monotonic()
+            karst.ctl(command)
+            verb = command.split()[1]
+            counts[verb] += 1
+            slowest[verb] = max(slowest.get(verb, 0), (time.monotonic() - start) * 1000)
+
+        while not loaded.done():
+            nth = counts["snapshot"]
+            tell(f"volume snapshot s/thick snap{nth}")
+            tell(f"volume resize s/thick size={9 + nth % 4}G force")
+            tell(f"volume delete s/snap{nth} force")
+        freeze = karst.ctl("store show s")[0]["longest_freeze"] / 1000
+        table.row("longest freeze of writes under load", f"{freeze:.0f} us", ", ".join(
+            f"{counts[verb]} times {verb}, at most {slowest[verb]:.0f} ms" for verb in counts))
+        table.row("slowest write meanwhile", f"{loaded.result()['max'] / 1000:.0f} us",
+                  f"{quiet / 1000:.0f} us without them; copies of clusters and turns of the machine are in it")
+
+
 def loads(bench, table):
     """Many volumes on a file in memory: as they were unloaded, and as a killed process leaves them."""
     folder = bench.new_folder()
@@ -119,4 +150,5 @@ def bench_volumes(bench, table, counts):
     table.heading("Volumes: operations")
     first_writes(bench, table, seconds)
     snapshots(bench, table)
+    under_load(bench, table, seconds)
     loads(bench, table)
