@@ -134,6 +134,7 @@ struct blob {
 		uint32_t wanted;        /* page that comes next; MD_PAGE_NONE: complete */
 		uint32_t sequence;      /* that it must have */
 		uint8_t seen;           /* kinds of descriptors, once each */
+		bool partial;           /* pages of its own were no good */
 		uint64_t at;            /* clusters of runs, or extents of the table, that came */
 	} read;
 };

@@ -226,6 +226,7 @@ static int look(struct check *check)
 	check->report->blobs = check->shadow->blob_count;
 	if (rc == 0) {
 		blobs_compare(check);
+		names_check(check);
 		space_compare(check);
 		rc = masks_compare(check);
 	}

@@ -17,6 +17,7 @@ static const char *const names[FIND_KINDS] = {
 	[FIND_PAGE_LEAKED] = "page leaked",
 	[FIND_MASK] = "mask",
 	[FIND_PARENT] = "parent",
+	[FIND_NAME] = "name",
 	[FIND_MEMORY] = "memory",
 };
 

@@ -16,7 +16,9 @@ int mask_decode(const void *bytes, size_t len, enum bs_mask_type type, struct bi
 	if (len < sizeof(*mask) || mask->type != type)
 		return -EILSEQ;
 	said = le32_un_get(mask->length);
-	if (said < bits->count || (len - sizeof(*mask)) * 8 < bits->count)
+	/* That of clusters may be longer: of a growth that was not completed. */
+	if (said < bits->count || (said > bits->count && type != BS_MASK_CLUSTERS) ||
+	    (len - sizeof(*mask)) * 8 < bits->count)
 		return -EILSEQ;
 	bits_load(bits, mask->bits);
 	return 0;

@@ -24,7 +24,7 @@ bool page_is_extent(const struct bs_md_page *md, uint32_t *e)
 	const le32_un *start = (const le32_un *)(desc + 1);
 
 	if (desc->type != BS_DESC_EXTENT_PAGE || le32_un_get(desc->length) < sizeof(*start) ||
-	    le32_un_get(md->sequence_num) != 0)
+	    le32_un_get(md->sequence_num) != 0 || le32_un_get(md->next) != MD_PAGE_NONE)
 		return false;
 	*e = le32_un_get(*start) / BS_EXTENT_CLUSTERS;
 	return true;

@@ -20,9 +20,7 @@
 #include "blob/check.h"
 #include "core/base/log.h"
 
-/* Adds to what was found about B. */
-__attribute__((format(printf, 4, 5)))
-static void told(struct check *check, uint64_t blob, bool lost, const char *fmt, ...)
+void repair_told(struct check *check, uint64_t blob, bool lost, const char *fmt, ...)
 {
 	struct finding *f, *last = NULL;
 	char text[sizeof(f->text)];
@@ -158,18 +156,9 @@ static uint64_t holes_make(struct blob *b)
 	return holes;
 }
 
-static int name_give(struct blob *b)
-{
-	char name[BS_VOLUME_NAME_BYTES];
-
-	if (*blob_xattr_text(b, BS_XATTR_NAME) || b->id == b->store->super.super_blob)
-		return 0;
-	snprintf(name, sizeof(name), "recovered-%" PRIx64, b->id);
-	return blob_xattr_put(b, false, BS_XATTR_NAME, name, strlen(name) + 1);
-}
-
 static void undamage(struct blob *b)
 {
+	b->read.partial = false;
 	free(b->damage);
 	b->damage = NULL;
 }
@@ -183,6 +172,20 @@ static void bad_pages_clear(struct check *check, const struct blob *b)
 		if (f->blob == b->id && (f->kind == FIND_CRC || f->kind == FIND_CONTENT) &&
 		    f->first != blob_root(b) && !page_owned(check->s, (uint32_t)f->first))
 			page_zero(check->s, (uint32_t)f->first);
+}
+
+/* Links to blobs that are not there, and marks of changes that were under way, end here. */
+static void links_mend(struct blob *b)
+{
+	const struct blob_xattr *x;
+
+	if (!b->parent)
+		blob_xattr_drop(b, true, BS_XATTR_SNAPSHOT);
+	blob_xattr_drop(b, true, BS_XATTR_SNAP_PENDING);
+	blob_xattr_drop(b, true, BS_XATTR_SNAP_REMOVING);
+	list_for_each(x, &b->xattrs, link)
+		if (x->internal)
+			b->invalid_flags |= BS_INTERNAL_XATTR;
 }
 
 static int salvage(struct check *check, struct blob *b)
@@ -209,15 +212,16 @@ static int salvage(struct check *check, struct blob *b)
 	b->invalid_flags &= BS_INVALID_KNOWN;
 	b->invalid_flags |= BS_THIN;
 	b->data_ro_flags = BS_READ_ONLY;
-	rc = name_give(b);
+	rc = repair_name_give(b);
+	links_mend(b);
 	bad_pages_clear(check, b);
 	if (rc == 0)
 		rc = blob_sync(b);
 	if (rc < 0)
 		return rc;
 	undamage(b);
-	told(check, b->id, true, "mended: read-only, with %" PRIu64 " clusters; %" PRIu64
-	     " extents and what else its bad pages named are lost", mapped, holes);
+	repair_told(check, b->id, true, "mended: read-only, with %" PRIu64 " clusters; %" PRIu64
+		    " extents and what else its bad pages named are lost", mapped, holes);
 	return 0;
 }
 
@@ -271,7 +275,7 @@ static int part(struct check *check, struct blob *b, struct bits *clusters, stru
 	if (rc == 0 && (copies || moved))
 		rc = write_again(b);
 	if (rc == 0 && (copies || moved))
-		told(check, b->id, false, "mended: %" PRIu64 " clusters copied, %" PRIu64
+		repair_told(check, b->id, false, "mended: %" PRIu64 " clusters copied, %" PRIu64
 		     " extent pages written anew; either owner may have the other's data in "
 		     "them", copies, moved);
 	return rc;
@@ -318,11 +322,13 @@ static bool memory_is_better(const struct check *check, const struct blob *b)
 	return false;
 }
 
-/* Only its parents were wrong, or what it shares: all of its own pages are known. */
+/* Only its parents were wrong, or what it shares: all of its own pages were, and are, known. */
 static bool is_whole(const struct check *check, const struct blob *b)
 {
 	const struct finding *f;
 
+	if (b->read.partial)
+		return false;
 	list_for_each(f, &check->report->findings, link)
 		if (f->blob == b->id && (f->kind == FIND_CRC || f->kind == FIND_CHAIN ||
 					 f->kind == FIND_CONTENT))
@@ -347,7 +353,7 @@ static int parent_mend(struct check *check, struct blob *b)
 	b->invalid_flags |= BS_THIN;
 	rc = blob_sync(b);
 	if (rc == 0)
-		told(check, b->id, true, "mended: read-only, without its snapshot 0x%" PRIx64
+		repair_told(check, b->id, true, "mended: read-only, without its snapshot 0x%" PRIx64
 		     "; what was there is lost", id);
 	return rc;
 }
@@ -370,9 +376,10 @@ int repair_blobs(struct check *check)
 		if (memory_is_better(check, b)) {
 			rc = write_again(b);
 			if (rc == 0)
-				told(check, b->id, false, "mended: written again from memory");
+				repair_told(check, b->id, false,
+					    "mended: written again from memory");
 		}
-	return rc;
+	return rc == 0 ? repair_names(check) : rc;
 }
 
 /* ---- space ---- */

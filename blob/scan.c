@@ -7,8 +7,7 @@
  * fetched afterwards, in rounds, sorted by place: continuations until no chain is open, then extent
  * pages. Memory beyond the blobs themselves is the reader's and one sorted piece of the list.
  *
- * A page is claimed by the one blob that it is read for. Clusters are claimed at the end, from the
- * maps.
+ * A page is claimed by the one blob that it is read for, and its clusters with it.
  */
 #include "blob/scan.h"
 
@@ -59,8 +58,10 @@ void scan_found(struct scan *scan, struct blob *b, enum finding_kind kind, uint6
 	if (scan->report)
 		check_report_add(scan->report, kind, b ? b->id : BLOB_ID_NONE, first, count, "%s",
 				 text);
-	if (b)
-		blob_damage(b, "%s", text);
+	if (!b)
+		return;
+	b->read.partial |= kind == FIND_CRC || kind == FIND_CHAIN || kind == FIND_CONTENT;
+	blob_damage(b, "%s", text);
 }
 
 /* ---- one page ---- */
@@ -82,6 +83,7 @@ static int chain_take(struct scan *scan, struct blob *b, const struct bs_md_page
 	}
 	if (bits_set(&scan->s->pages, page)) {
 		b->read.wanted = MD_PAGE_NONE;
+		b->read.partial = true;
 		scan->broken = true;
 		scan_found(scan, b, FIND_PAGE_TWICE, page, 1,
 			   "page %u of its chain belongs to another blob, or comes twice", page);
@@ -142,6 +144,7 @@ static int extent_take(struct scan *scan, struct blob *b, uint32_t e, const stru
 		scan->broken = true;
 		scan_found(scan, b, FIND_CONTENT, page, 1, "%s", why.text);
 	}
+	scan->shared |= scan_extent_claim(scan->s, &b->map->extent[e]);
 	return 0;
 }
 
@@ -338,6 +341,7 @@ static int doomed_empty(struct scan *scan)
 
 		if (!blob_is_doomed(b))
 			continue;
+		scan->doomed = true;
 		empty = blob_map_create(0);
 		if (!empty)
 			return -ENOMEM;

@@ -178,6 +178,7 @@ enum finding_kind {
 	FIND_CLUSTER_LEAKED, FIND_PAGE_LEAKED,
 	FIND_MASK,                      /* taken, and not in the mask */
 	FIND_PARENT,                    /* names a snapshot that is not there, or none */
+	FIND_NAME,                      /* a volume or the store has none */
 	FIND_MEMORY,                    /* disk and memory disagree */
 	FIND_KINDS,
 };

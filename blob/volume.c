@@ -3,6 +3,7 @@
  * Volumes: blobs with a name, each served as a bdev STORE/NAME while its store is loaded. This file
  * finds, names and serves them; volume_op.c changes them.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,27 +14,39 @@
 #include "core/base/log.h"
 #include "core/base/panic.h"
 
+/* Before the id of a blob: what goes by it has no name, or one that another has too. */
+#define BY_ID "blob-"
+
 /* ---- names ---- */
 
+/* What others called theirs may have characters that no name of a disk has: they become '_'. */
 const char *volume_name(const struct blob *b, char buf[BS_VOLUME_NAME_BYTES])
 {
 	const char *name = blob_xattr_text(b, BS_XATTR_NAME);
+	size_t len = strnlen(name, BS_VOLUME_NAME_BYTES - 1);
 
-	if (name[0])
-		return name;
-	snprintf(buf, BS_VOLUME_NAME_BYTES, "blob-%" PRIx64, b->id);
+	if (b->volume)
+		return strchr(b->volume->bdev.name, '/') + 1;
+	snprintf(buf, BS_VOLUME_NAME_BYTES, BY_ID "%" PRIx64, b->id);
+	for (size_t i = 0; i < len; i++)
+		buf[i] = isalnum((unsigned char)name[i]) || strchr("-_.", name[i]) ? name[i] : '_';
+	if (len > 0)
+		buf[len] = '\0';
 	return buf;
 }
 
 struct blob *volume_find_in(const struct store *s, const char *name)
 {
-	char buf[BS_VOLUME_NAME_BYTES];
+	char buf[BS_VOLUME_NAME_BYTES], *end;
 	struct blob *b;
 
 	for (b = blob_next(s, NULL); b; b = blob_next(s, b))
 		if (b != s->super_blob && strcmp(volume_name(b, buf), name) == 0)
 			return b;
-	return NULL;
+	if (strncmp(name, BY_ID, strlen(BY_ID)) != 0)
+		return NULL;
+	b = blob_find(s, strtoull(name + strlen(BY_ID), &end, 16));
+	return *end || b == s->super_blob ? NULL : b;
 }
 
 struct blob *volume_find(const char *path)
@@ -122,6 +135,13 @@ int volume_serve(struct blob *b, struct why *why)
 		return b->map->cluster_count > 0 ? -ENOMEM : 0;
 	}
 	rc = bdev_register(&v->bdev);
+	if (rc == -EEXIST) {
+		log_warn("volume %s: there are two of this name; the second is %s/" BY_ID "%"
+			 PRIx64, v->bdev.name, b->store->name, b->id);
+		snprintf(v->bdev.name, sizeof(v->bdev.name), "%s/" BY_ID "%" PRIx64,
+			 b->store->name, b->id);
+		rc = bdev_register(&v->bdev);
+	}
 	if (rc < 0) {
 		why_fail(why, rc, "volume %s: cannot be a disk: %s", v->bdev.name, strerror(-rc));
 		log_warn("volume %s: cannot be a disk: %s", v->bdev.name, strerror(-rc));
@@ -250,6 +270,7 @@ void volumes_threshold(struct store *s)
 void volume_info(const struct blob *b, struct volume_info *out, char buf[BS_VOLUME_NAME_BYTES])
 {
 	const struct blob_xattr *x = blob_xattr_find(b, true, BS_XATTR_EXTERNAL);
+	char parent[BS_VOLUME_NAME_BYTES];
 	const struct blob *clone;
 
 	*out = (struct volume_info){
@@ -261,13 +282,14 @@ void volume_info(const struct blob *b, struct volume_info *out, char buf[BS_VOLU
 		.thin = blob_is_thin(b),
 		.readonly = blob_is_readonly(b),
 		.snapshot = blob_is_snapshot(b),
-		.parent = b->parent ? blob_xattr_text(b->parent, BS_XATTR_NAME) : "",
 		.external = b->external ? b->external->name :
 			    x && x->value_len > 0 && x->value[x->value_len - 1] == '\0' ?
 			    (const char *)x->value : "",
 		.damage = b->damage,
 		.in_use = volume_in_use(b),
 	};
+	if (b->parent)
+		snprintf(out->parent, sizeof(out->parent), "%s", volume_name(b->parent, parent));
 	list_for_each(clone, &b->clones, clone_link)
 		out->clones++;
 }

@@ -18,7 +18,7 @@ struct volume_info {
 	uint64_t size_bytes;
 	uint64_t clusters, mapped;      /* of its own */
 	bool thin, readonly, snapshot;
-	const char *parent;             /* name of its snapshot, "" */
+	char parent[BS_VOLUME_NAME_BYTES];      /* name of its snapshot, "" */
 	const char *external;           /* name of the disk beneath it, "" */
 	unsigned clones;
 	const char *damage;             /* NULL: nothing is wrong with it */
@@ -35,7 +35,7 @@ void volumes_threshold(struct store *s);
 
 /* A blob by "STORE/NAME", damaged ones too; NULL. */
 struct blob *volume_find(const char *path);
-/* What name it goes by: of its xattr, or "blob-ID" when it has none. */
+/* What name it goes by: of its xattr, or "blob-ID" when it has none, or another has it too. */
 const char *volume_name(const struct blob *b, char buf[BS_VOLUME_NAME_BYTES]);
 /* Strings live until the next wait. */
 void volume_info(const struct blob *b, struct volume_info *out, char buf[BS_VOLUME_NAME_BYTES]);

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -232,6 +233,40 @@ static void test_an_io_that_goes_on_is_counted_by_both_disks_and_aborted_on_the_
 	volume_box_close(&box);
 }
 
+/* ---- names that others gave ---- */
+
+static void name_set(struct blob *b, const char *name)
+{
+	assert_int_equal(blob_xattr_set(b, BS_XATTR_NAME, name, strlen(name) + 1, NULL), 0);
+}
+
+static void test_volumes_with_names_that_no_disk_can_have_are_served_all_the_same(void *arg)
+{
+	char path[64], buf[BS_VOLUME_NAME_BYTES];
+	struct blob *two;
+	struct store_box box;
+
+	volume_box_open(&box, 64 * MIB, BLOCK);
+	name_set(volume_box_make(&box, "v", 4, true), "v\xc3\xa4 m/1");
+	volume_box_make(&box, "twin", 4, true);
+	two = volume_box_make(&box, "w", 4, true);
+	name_set(two, "twin");
+	snprintf(path, sizeof(path), "blob-%llx", (unsigned long long)two->id);
+	volume_box_reload(&box);
+	volume_box_fill("v___m_1", 0, BLOCK, 0x31);
+	volume_box_fill("twin", 0, BLOCK, 0x32);
+	volume_box_fill(path, 0, BLOCK, 0x33);
+	volume_box_is("twin", 0, BLOCK, 0x32);
+	two = volume_box_find(path);
+	assert_string_equal(volume_name(two, buf), path);
+	assert_int_equal(volume_rename(two, "other", &box.why), 0);
+	volume_box_is("other", 0, BLOCK, 0x33);
+	assert_int_equal(volume_rename(volume_box_find("v___m_1"), "v", &box.why), 0);
+	volume_box_is("v", 0, BLOCK, 0x31);
+	store_box_sound(&box);
+	volume_box_close(&box);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +275,7 @@ int main(void)
 		bench_task(test_a_first_write_that_fails_has_taken_no_cluster),
 		bench_task(test_unmap_of_a_clone_gives_back_what_covers_nothing),
 		bench_task(test_an_io_that_goes_on_is_counted_by_both_disks_and_aborted_on_the_way),
+		bench_task(test_volumes_with_names_that_no_disk_can_have_are_served_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
