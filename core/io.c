@@ -170,6 +170,9 @@ unsigned io_run_completions(void)
 		struct io *io = list_entry(link, struct io, link);
 
 		link = link->next;
+		/* it has been away for as long as the disk took */
+		if (link)
+			__builtin_prefetch(list_entry(link, struct io, link));
 		give_back(io, now);
 		count++;
 	} while (link);

@@ -94,16 +94,17 @@ enum nvmf_tcp_phase {
 };
 
 struct nvmf_tcp_req {
-	struct nvmf_req req;
+	/* what every request needs is beside req, whose end most do not reach */
 	struct nvmf_tcp_req *next;      /* conn->free */
-	struct list link;               /* part->wait, conn->tx_wait or parked */
-	struct buf_wait wait;
 	uint16_t ttag;
 	uint8_t phase;                  /* enum nvmf_tcp_phase */
 	bool in_capsule;
 	bool digest_bad;
 	uint8_t share;                  /* enum nvmf_tcp_share_kind that it is counted in */
 	uint32_t taken;                 /* bytes of it */
+	struct nvmf_req req;
+	struct list link;               /* part->wait, conn->tx_wait or parked */
+	struct buf_wait wait;
 	uint8_t r2ts, r2ts_sent, r2ts_done;     /* in all; whose data may come; has come */
 	uint32_t r2t_bytes;             /* of each but the last */
 	uint32_t r2t_got[NVMF_TCP_R2TS];        /* bytes of H2CData received */
