@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/base/log.h"
@@ -293,10 +294,21 @@ static int set_inflight_fd(struct vh_session *session, struct vh_message *msg)
 	return rc ? vh_message_refuse(session, msg, strerror(-rc)) : 0;
 }
 
+/* The front end's side of the session: as long as we had it, the session would not end. */
+static bool is_own_socket(const struct vh_session *session, int fd)
+{
+	struct sockaddr_un ours = { 0 }, peer = { 0 };
+	socklen_t ours_len = sizeof(ours), peer_len = sizeof(peer);
+
+	return getsockname(session->fd, (struct sockaddr *)&ours, &ours_len) == 0 &&
+	       getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+	       peer_len == ours_len && memcmp(&ours, &peer, MIN(ours_len, sizeof(ours))) == 0;
+}
+
 static int set_backend_req_fd(struct vh_session *session, struct vh_message *msg)
 {
-	if (msg->fds != 1)
-		return vh_message_refuse(session, msg, "a channel needs one descriptor");
+	if (msg->fds != 1 || is_own_socket(session, msg->fd[0]))
+		return vh_message_refuse(session, msg, "a channel needs a descriptor of its own");
 	if (session->backend_fd >= 0)
 		close(session->backend_fd);
 	session->backend_fd = msg->fd[0];

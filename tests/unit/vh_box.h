@@ -42,6 +42,7 @@ struct vbox {
 	struct fake_bdev *disk;
 	struct vh_device *dev;
 	char folder[64];
+	bool disk_gone;                 /* the test has unregistered it */
 	/* the front end */
 	int sock;                       /* -1: none */
 	/* the guest */
