@@ -125,7 +125,7 @@ struct bdev {
 	bool volatile_cache;            /* flush means something */
 	bool readonly;
 	bool unmap_zeroes;              /* unmapped blocks read as zeroes */
-	bool dma_only;                  /* its hardware reads the memory of io: core/dma.h */
+	bool dma_only;                  /* takes no IO_FOREIGN memory: its hardware reads it */
 	bool rotational;
 	bool space_low;                 /* what it takes space from fills up: bdev_space_set */
 	struct {

@@ -201,6 +201,8 @@ static void bdev_fill(struct remote_disk *d, const struct remote_ctrl *c, uint32
 	b->block_count = info->block_count;
 	b->ops_supported = ops_of(c);
 	b->fua = true;
+	/* memory of guests changes while its digest is made: they would end the connection */
+	b->dma_only = c->opt.ddgst;
 	b->volatile_cache = c->info.volatile_cache;
 	b->readonly = info->readonly;
 	b->unmap_zeroes = info->unmap_zeroes;
@@ -291,6 +293,8 @@ static const char *unfit(const struct remote_disk *d, const struct remote_ctrl *
 		return "that controller takes smaller transfers only";
 	if (c->opt.transport->piece_bytes_max && d->bdev.limits.iov_count_max != 1)
 		return "its transport wants data in one piece; attach that path first";
+	if (c->opt.ddgst && !d->bdev.dma_only)
+		return "it has digests over data; attach that path first";
 	if (d->bdev.ops_supported & ~ops_of(c))
 		return "that controller offers fewer commands";
 	return NULL;

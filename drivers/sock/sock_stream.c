@@ -22,6 +22,8 @@
 #include "core/task.h"
 #include "drivers/sock/sock.h"
 
+enum { PAGE_BYTES = 4096 };
+
 struct sock_stream {
 	struct stream s;
 	struct fd_source src;
@@ -59,15 +61,39 @@ static void stream_event(struct fd_source *src, uint32_t events)
 
 /* ---- the stream's verbs ---- */
 
+/*
+ * Whether a call that failed is made again. EFAULT: memory that its owner, a guest, has cut away.
+ * Touched here it is a fault of ours, for which zeroes are put there; the connection, which others
+ * use too, goes on.
+ */
+static bool retry(int error, const struct iovec *iov, int count, bool *touched)
+{
+	if (likely(error != EFAULT))
+		return error == EINTR;
+	if (*touched)
+		return false;
+	*touched = true;
+	for (int i = 0; i < count; i++) {
+		const volatile char *base = iov[i].iov_base;
+
+		for (size_t at = 0; at < iov[i].iov_len; at += PAGE_BYTES)
+			(void)base[at];
+		if (iov[i].iov_len)
+			(void)base[iov[i].iov_len - 1];
+	}
+	return true;
+}
+
 static ssize_t stream_sock_readv(struct stream *s, const struct iovec *iov, int count)
 {
 	struct sock_stream *k = sock_stream(s);
+	bool touched = false;
 	ssize_t n;
 
 	do {
 		n = count == 1 ? recv(k->src.fd, iov->iov_base, iov->iov_len, 0) :
 				 readv(k->src.fd, iov, MIN(count, IOV_MAX));
-	} while (n < 0 && errno == EINTR);
+	} while (unlikely(n < 0) && retry(errno, iov, count, &touched));
 	if (n < 0)
 		return -errno;
 	/* what has come starts now */
@@ -80,6 +106,7 @@ static ssize_t stream_sock_writev(struct stream *s, const struct iovec *iov, int
 	struct sock_stream *k = sock_stream(s);
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = MIN(count, IOV_MAX) };
 	size_t asked = 0;
+	bool touched = false;
 	ssize_t n;
 
 	for (int i = 0; i < count; i++)
@@ -87,7 +114,7 @@ static ssize_t stream_sock_writev(struct stream *s, const struct iovec *iov, int
 	do {
 		n = count == 1 ? send(k->src.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) :
 				 sendmsg(k->src.fd, &msg, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
+	} while (unlikely(n < 0) && retry(errno, iov, count, &touched));
 	k->blocked = n < (ssize_t)asked;
 	if (n < 0)
 		return -errno;

@@ -5,12 +5,15 @@
 #include <stddef.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "core/base/panic.h"
 #include "core/base/util.h"
 #include "core/task.h"
 #include "tests/unit/stream_end.h"
@@ -274,6 +277,67 @@ static void test_out_of_descriptors_drops_connections_and_goes_on(void **state)
 	stream_unlisten(&sv.l);
 }
 
+/* ---- memory of a guest that cuts it away ---- */
+
+enum { CUT_BYTES = 2 * 4096 };
+
+static char *cut_memory;
+
+static bool zeroes_give(struct panic_fault *f, int sig, void *addr)
+{
+	return sig == SIGBUS &&
+	       mmap(cut_memory, CUT_BYTES, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+static void memory_cut(void)
+{
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, CUT_BYTES), 0);
+	cut_memory = mmap(NULL, CUT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(cut_memory, MAP_FAILED);
+	memset(cut_memory, 'x', CUT_BYTES);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	close(fd);
+}
+
+static void test_memory_that_was_cut_away_ends_no_connection(void **state)
+{
+	static struct panic_fault fault = { .handle = zeroes_give };
+	static char before[10] = "before", got[sizeof(before) + CUT_BYTES];
+	struct iovec iov[2] = { { before, sizeof(before) } }, in = { got, sizeof(got) };
+	struct server sv;
+	struct end client;
+	ssize_t n;
+
+	panic_init();
+	panic_fault_add(&fault);
+	pair_open(&sv, "127.0.0.1", &client);
+	WAIT(client.writable);
+	memory_cut();
+	iov[1] = (struct iovec){ cut_memory, CUT_BYTES };
+	assert_int_equal(stream_writev(client.s, iov, 2), sizeof(got));
+	WAIT((n = stream_readv(sv.end[0].s, &in, 1)) != -EAGAIN);
+	assert_int_equal(n, sizeof(got));
+	assert_string_equal(got, "before");
+	assert_int_equal(got[sizeof(before)], 0);
+	munmap(cut_memory, CUT_BYTES);
+	/* and into it */
+	memory_cut();
+	iov[1] = (struct iovec){ cut_memory, CUT_BYTES };
+	in = (struct iovec){ got, sizeof(got) };
+	memset(got, 'y', sizeof(got));
+	assert_int_equal(stream_writev(client.s, &in, 1), sizeof(got));
+	WAIT((n = stream_readv(sv.end[0].s, iov, 2)) != -EAGAIN);
+	assert_int_equal(n, sizeof(got));
+	assert_int_equal(cut_memory[CUT_BYTES - 1], 'y');
+	munmap(cut_memory, CUT_BYTES);
+	end_close(&client);
+	end_close(&sv.end[0]);
+	stream_unlisten(&sv.l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +349,7 @@ int main(void)
 		stream_test(test_a_connection_that_is_refused_or_not_answered),
 		stream_test(test_a_listener_may_stop_while_it_accepts),
 		stream_test(test_out_of_descriptors_drops_connections_and_goes_on),
+		stream_test(test_memory_that_was_cut_away_ends_no_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
