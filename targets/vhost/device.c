@@ -21,7 +21,7 @@
 #include "core/base/log.h"
 #include "core/cmd.h"
 
-enum { BACKLOG = 4, SOCKET_MODE = 0600, PAUSE_US = 100 * 1000 };
+enum { BACKLOG = 4, SOCKET_MODE = 0600, PAUSE_US = 100 * 1000, PENALTY_US = 10 * 1000 * 1000 };
 
 static struct list devices = LIST_INIT(devices);
 
@@ -206,6 +206,12 @@ static void device_accept(struct fd_source *source, uint32_t events)
 	timer_arm(&dev->resume, PAUSE_US);
 }
 
+static void calls_end(void)
+{
+	if (list_empty(&devices))
+		vh_call_fini();
+}
+
 int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
 		    const struct vh_options *options)
 {
@@ -219,12 +225,17 @@ int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
 	dev->queue_count = MIN(queues + ops->queues_min, VH_QUEUES_MAX);
 	event_init(&dev->session_gone);
 	event_signal(&dev->session_gone);
-	rc = lock_take(dev);
+	rc = list_empty(&devices) ? vh_call_init() : 0;
 	if (rc)
 		return rc;
-	rc = socket_open(dev);
+	rc = lock_take(dev);
+	if (rc == 0) {
+		rc = socket_open(dev);
+		if (rc)
+			lock_drop(dev);
+	}
 	if (rc) {
-		lock_drop(dev);
+		calls_end();
 		return rc;
 	}
 	dev->listener.event = device_accept;
@@ -234,11 +245,15 @@ int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
 	return 0;
 }
 
-void vh_device_free(struct vh_device *dev)
+void vh_device_free(struct vh_device *dev, bool late)
 {
 	dev->session = NULL;
 	event_signal(&dev->session_gone);
-	if (!dev->deleting)
+	if (dev->deleting)
+		return;
+	if (late)
+		timer_arm(&dev->resume, PENALTY_US);
+	else
 		listen_start(dev);
 }
 
@@ -255,6 +270,7 @@ static void device_end(void *arg)
 	lock_drop(dev);
 	list_del(&dev->link);
 	dev->ops->destroy(dev);
+	calls_end();
 }
 
 void vh_device_delete(struct vh_device *dev)

@@ -73,7 +73,7 @@ static void (*wake_cut)(void);
 static bool handler_added;              /* for good */
 
 /* A full eventfd wakes as well as one that was written. */
-static void wake_up(void)
+void vh_fault_wake(void)
 {
 	static const uint64_t one = 1;
 	int saved = errno;
@@ -108,7 +108,7 @@ static bool fault_handle(struct panic_fault *fault, int sig, void *addr)
 		return false;
 	for (unsigned i = 0; i < used; i++) {
 		if (slot_fill(&slots[i], (uintptr_t)addr)) {
-			wake_up();
+			vh_fault_wake();
 			return true;
 		}
 	}

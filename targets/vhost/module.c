@@ -8,14 +8,16 @@
 #include "targets/scsi/scsi.h"
 #include "targets/vhost/vhost.h"
 
-/* Guests whose memory was cut away. Reactor 0. */
-static void cut_sessions(void)
+/* Front ends that cut memory away, or made a reactor wait. Reactor 0. */
+static void end_sessions(void)
 {
 	struct vh_device *dev = NULL;
 
 	while ((dev = vh_device_next(dev))) {
 		if (dev->session && atomic_load(&dev->session->cut))
 			vh_session_close(dev->session, "its memory was cut away");
+		if (dev->session && atomic_load(&dev->session->blocks))
+			vh_session_close(dev->session, "one of its descriptors blocks");
 	}
 }
 
@@ -26,7 +28,7 @@ int vh_init(void)
 	if (!ready)
 		scsi_setup();
 	ready = true;
-	return vh_fault_init(cut_sessions);
+	return vh_fault_init(end_sessions);
 }
 
 void vh_fini(void)

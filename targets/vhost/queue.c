@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "core/base/log.h"
 #include "core/base/panic.h"
@@ -32,15 +31,24 @@ static bool queue_cut(struct vh_queue *queue)
 	return true;
 }
 
+/* False: FD takes no call. One that makes us wait ends the session. */
+static bool queue_tell(struct vh_queue *queue, int fd)
+{
+	int rc = vh_call(fd);
+
+	if (unlikely(rc == -EINTR)) {
+		atomic_store(&queue->session->blocks, true);
+		vh_fault_wake();
+	}
+	return rc == 0;
+}
+
 void vh_queue_call(struct vh_queue *queue)
 {
-	static const uint64_t one = 1;
-
 	if (queue->call_fd < 0)
 		return;
 	queue->calls++;
-	/* full: then the guest has been told often enough */
-	if (write(queue->call_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (unlikely(!queue_tell(queue, queue->call_fd)))
 		vh_queue_break(queue, "a call descriptor that takes no call");
 }
 
@@ -159,8 +167,6 @@ static void queue_kicked(struct fd_source *source, uint32_t events)
 
 void vh_queue_break(struct vh_queue *queue, const char *why)
 {
-	static const uint64_t one = 1;
-
 	if (queue->state == VH_QUEUE_BROKEN)
 		return;
 	queue->state = VH_QUEUE_BROKEN;
@@ -168,7 +174,7 @@ void vh_queue_break(struct vh_queue *queue, const char *why)
 	snprintf(queue->why, sizeof(queue->why), "%s", why);
 	log_warn("vhost %s queue %u: %s; it is stopped until the guest resets it",
 		 queue->session->dev->options.name, queue->index, why);
-	if (queue->err_fd >= 0 && write(queue->err_fd, &one, sizeof(one)) < 0)
+	if (queue->err_fd >= 0 && !queue_tell(queue, queue->err_fd))
 		log_warn("vhost %s queue %u: its error descriptor takes no event",
 			 queue->session->dev->options.name, queue->index);
 }
@@ -233,6 +239,7 @@ int vh_queue_start(struct vh_queue *queue)
 	rc = vh_inflight_start(queue);
 	if (rc)
 		goto fail;
+	vh_call_ready();
 	queue->kick_source.fd = queue->kick_fd;
 	queue->kick_source.event = queue_kicked;
 	if (queue->kick_fd >= 0) {

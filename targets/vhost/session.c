@@ -164,6 +164,7 @@ static const char *why_text(struct vh_session *session, int rc)
 static void session_end(struct vh_session *session)
 {
 	struct vh_device *dev = session->dev;
+	bool blocks;
 
 	vh_vrings_fini(session);
 	dev->ops->negotiated(dev, 0);
@@ -176,8 +177,10 @@ static void session_end(struct vh_session *session)
 		close(session->backend_fd);
 	fd_source_remove(&session->source);
 	close(session->fd);
+	/* who makes reactors wait does not come back at once to do it again */
+	blocks = atomic_load(&session->blocks);
 	free(session);
-	vh_device_free(dev);
+	vh_device_free(dev, blocks);
 }
 
 static void session_task(void *arg)

@@ -19,7 +19,7 @@
  * device.c   sockets and devices        session.c  a connection, its messages' bytes
  * message.c  what each message means    vring.c    messages about one ring
  * memory.c   guest memory, dirty log    map.c      files of the front end, mapped
- * fault.c    memory whose file was cut
+ * fault.c    memory whose file was cut  call.c     telling the guest
  * queue.c    a ring that runs           split.c, packed.c  the two formats
  * inflight.c requests that outlive us   chain.c    descriptors to memory
  * blk.c      virtio-blk                 scsi.c, scsi_control.c  virtio-scsi
@@ -255,6 +255,7 @@ struct vh_session {
 	struct fd_source source;
 	struct event readable;
 	atomic_bool cut;                /* fault.c: the guest's memory is no longer there */
+	atomic_bool blocks;             /* call.c: it made a reactor wait */
 	bool closing;
 	char why[VH_WHY_BYTES];
 	uint32_t id;
@@ -310,8 +311,8 @@ int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
 		    const struct vh_options *options);
 /* Ends the session, removes the socket, calls destroy. In a task. */
 void vh_device_delete(struct vh_device *dev);
-/* Its session has ended: it takes the next front end. Reactor 0. */
-void vh_device_free(struct vh_device *dev);
+/* Its session has ended: it takes the next front end. LATE: not at once. Reactor 0. */
+void vh_device_free(struct vh_device *dev, bool late);
 /* The same as delete in a task of its own. Reactor 0. */
 void vh_device_delete_soon(struct vh_device *dev);
 struct vh_device *vh_device_find(const char *name);
@@ -395,9 +396,19 @@ int vh_fault_watch(void *host, size_t len, atomic_bool *cut);
 void vh_fault_unwatch(int slot);
 /* How many are watched. */
 unsigned vh_fault_watched(void);
-/* CUT is called on reactor 0 some time after a session was marked. -errno. */
+/* CUT is called on reactor 0 some time after a session was marked, or after wake. -errno. */
 int vh_fault_init(void (*cut)(void));
+void vh_fault_wake(void);
 void vh_fault_fini(void);
+
+/* call.c */
+/* As long as there are devices. -errno. */
+int vh_call_init(void);
+void vh_call_fini(void);
+/* Before the first call of a reactor, on it. */
+void vh_call_ready(void);
+/* Adds one to an eventfd; 0 also when it is full. -EINTR: it would have blocked; -errno. */
+int vh_call(int fd);
 
 /* queue.c */
 /* On the queue's reactor, in a task. 0, -errno with queue->why. */

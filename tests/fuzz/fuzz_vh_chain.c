@@ -100,7 +100,7 @@ static void check_request(const struct vh_req *req)
 {
 	uint64_t bytes = 0;
 
-	must(req->out_count + req->in_count <= VH_IOV_MAX && req->out_count + req->in_count > 0);
+	must(req->out_count + req->in_count <= VH_IOV_MAX);
 	for (unsigned i = 0; i < req->out_count + req->in_count; i++) {
 		const char *base = req->iov[i].iov_base;
 		bool inside = false;
@@ -127,9 +127,9 @@ static uint32_t use(struct vh_req *req)
 		return 0;
 	check_request(req);
 	count = vh_req_take_back(req, 1, piece, 1);
-	vh_scatter(piece, count, "", 1);
+	vh_scatter(req, piece, count, "", 1);
 	count = vh_req_take_front(req, 12, piece, ARRAY_SIZE(piece));
-	vh_scatter(piece, count, header, 12);
+	vh_scatter(req, piece, count, header, 12);
 	return count ? 12 : 0;
 }
 
@@ -137,6 +137,7 @@ static int take(struct vh_queue *queue, struct vh_req *req)
 {
 	int rc;
 
+	req->queue = queue;
 	req->out_count = req->in_count = 0;
 	req->out_bytes = req->in_bytes = 0;
 	if (queue->again_next < queue->again_count)
@@ -157,6 +158,7 @@ static void run(struct vh_queue *queue)
 		must((rc < 0) == (queue->state == VH_QUEUE_BROKEN));
 		if (rc <= 0)
 			break;
+		must(req.out_count + req.in_count > 0);
 		check_request(&req);
 		queue->ring->push(queue, &req, use(&req));
 		if (queue->inflight)

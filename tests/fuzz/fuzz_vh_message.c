@@ -133,7 +133,7 @@ static void end(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool started;
-	static unsigned fds;
+	unsigned fds;
 
 	if (size < 1)
 		return 0;
@@ -141,8 +141,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		started = true;
 		vbox_start(&box, FAKE_INSTANT);
 		atexit(end);
-		fds = fds_open();
 	}
+	fds = fds_open();
 	start(data[0]);
 	input_send(data[0], data + 1, size - 1);
 	box.disk->mode = FAKE_INSTANT;

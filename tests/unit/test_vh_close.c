@@ -5,7 +5,9 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -233,11 +235,34 @@ static void test_a_guest_that_was_cut_is_told_nothing(void **state)
 	vbox_stop(&b);
 }
 
+/* A write that would wait for the front end is interrupted; who does that has to wait himself. */
+static void test_a_call_descriptor_that_blocks_ends_its_session(void **state)
+{
+	struct vbox_blk read = { .type = VIRTIO_BLK_T_IN, .in_len = 512 };
+	struct vbox b;
+
+	vbox_start(&b, FAKE_INSTANT);
+	state_running(&b);
+	vbox_works(&b, 0, 1);
+	vbox_calls(&b, 0);
+	assert_int_equal(fcntl(b.ring[0].call_fd, F_SETFL, 0), 0);
+	assert_int_equal(eventfd_write(b.ring[0].call_fd, UINT64_MAX - 1), 0);
+	vbox_blk_add(&b, 0, &read);
+	assert_true(vbox_gone(&b));
+	vbox_hangup(&b);
+	vbox_connect(&b);
+	assert_null(b.dev->session);
+	loop_advance(11 * 1000 * 1000);
+	assert_non_null(b.dev->session);
+	vbox_stop(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_state_ends_in_each_way),
 		cmocka_unit_test(test_a_guest_that_was_cut_is_told_nothing),
+		cmocka_unit_test(test_a_call_descriptor_that_blocks_ends_its_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

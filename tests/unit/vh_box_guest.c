@@ -63,6 +63,8 @@ void vbox_ring_start(struct vbox *b, unsigned index)
 	assert_int_equal(vbox_acked(b, VHOST_USER_SET_VRING_KICK, &number, 8, ring->kick_fd), 0);
 	state.num = le32_make(1);
 	assert_int_equal(vbox_acked(b, VHOST_USER_SET_VRING_ENABLE, &state, sizeof(state), -1), 0);
+	/* a ring that starts is called once */
+	assert_true(vbox_calls(b, index) > 0);
 }
 
 uint32_t vbox_ring_stop(struct vbox *b, unsigned index)
