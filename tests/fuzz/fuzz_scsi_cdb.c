@@ -38,8 +38,15 @@ static void run_one(struct sbox *s, uint8_t how)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t out[OUT_MAX];
+	static bool started;
 
-	sbox_begin();
+	if (!started)
+		sbox_begin();
+	else
+		sbox_reopen();
+	if (!started)
+		atexit(sbox_end);
+	started = true;
 	for (unsigned i = 0; i < COMMANDS_MAX && size >= RECORD_BYTES; i++) {
 		uint8_t cdb[SCSI_CDB_BYTES] = { 0 };
 		struct sbox s = { .cdb = cdb, .out = out };
@@ -56,6 +63,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += RECORD_BYTES + len;
 		size -= RECORD_BYTES + len;
 	}
-	sbox_end();
 	return 0;
 }

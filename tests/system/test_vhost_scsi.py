@@ -102,6 +102,26 @@ def test_scsi_reset_and_task_management(scsi):
     assert scsi.tmf(5, target=9) == 3 and scsi.tmf(5, lun=9) == 12
 
 
+def test_scsi_nexus_reset_is_for_every_unit_of_its_target_alone(karst, scsi):
+    karst.ctl("vhost target add s0 5 disk=r2 lun=200")
+    for lun, reported in ((3, 0x3f0e), (200, 0x2900)):
+        assert sense(scsi.cdb([0] * 6, target=5, lun=lun)) == (6, reported)
+    assert scsi.tmf(4, target=5, lun=77) == 0, "whatever unit is named"
+    for lun in (3, 200):
+        assert sense(scsi.cdb([0] * 6, target=5, lun=lun)) == (6, 0x2907)
+    assert scsi.cdb([0] * 6)[:2] == (0, 0)
+    assert scsi.tmf(4, target=9) == 3
+    karst.ctl("vhost target remove s0 5 lun=200")
+    assert sense(scsi.cdb([0] * 6, target=5, lun=3)) == (6, 0x3f0e)
+
+
+def test_scsi_well_known_unit_of_a_target_reports_its_units(scsi):
+    request = bytes([1, 5, 0xc1, 1, 0, 0, 0, 0]) + bytes(11) + bytes([0xa0, 0, 2] + [0] * 6 + [64, 0, 0]).ljust(32, b"\0")
+    got, _ = scsi.request(2, [request], [108, 64])
+    assert got[0][10:12] == b"\0\0", got
+    assert struct.unpack(">IIQQ", got[1][:24]) == (16, 0, 3 << 48, 0xc101 << 48)
+
+
 def test_scsi_targets_come_and_go_and_the_guest_is_told(karst, scsi):
     place = scsi.memory.alloc(16)
 

@@ -84,6 +84,13 @@ static void resv_start(void *arg)
 	ASSERT(resv_init(&store) == 0);
 }
 
+static void resv_forget(void)
+{
+	resv_fini();
+	free(kept);
+	kept = NULL;
+}
+
 void sbox_begin(void)
 {
 	struct dma_opts opts = { .memory_mib = 64, .no_huge = true, .program = "test" };
@@ -107,7 +114,8 @@ void sbox_begin(void)
 	sbox_told = 0;
 }
 
-void sbox_end(void)
+/* The disk closes; no buffer is missing, no reservation left. */
+static void leave(void)
 {
 	loop_task(disk_close, NULL);
 	for (unsigned i = 0; i < BUF_CLASS_COUNT; i++) {
@@ -116,9 +124,12 @@ void sbox_end(void)
 		buf_stats(i, &stats);
 		ASSERT(stats.used == 0);
 	}
-	resv_fini();
-	free(kept);
-	kept = NULL;
+	resv_forget();
+}
+
+void sbox_end(void)
+{
+	leave();
 	bdev_fini();
 	buf_fini();
 	loop_teardown(NULL);
@@ -127,7 +138,8 @@ void sbox_end(void)
 
 void sbox_reopen(void)
 {
-	loop_task(disk_close, NULL);
+	leave();
+	loop_task(resv_start, NULL);
 	loop_task(disk_open, NULL);
 	for (unsigned i = 0; i < SBOX_INITIATORS; i++)
 		scsi_lu_attention_take(sbox_target[i].lu[0]);

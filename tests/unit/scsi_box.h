@@ -29,7 +29,7 @@ int sbox_teardown(void **state);
 /* The house without cmocka, for fuzzing. */
 void sbox_begin(void);
 void sbox_end(void);
-/* The disk closes and comes back as sbox_shape says, nothing is left to report. */
+/* The disk closes and comes back as sbox_shape says: no reservation, nothing to report. */
 void sbox_reopen(void);
 
 #define CDB(...) (const uint8_t[SCSI_CDB_BYTES]){ __VA_ARGS__ }
