@@ -8,7 +8,7 @@ import pytest
 from conftest import artefact
 from guest import Guest
 from hosted import Karst
-from vhost_guest import Device, arguments
+from vm import wait_for
 
 SCRIPT = """
 disk create ram r0 size=64M
@@ -81,7 +81,7 @@ WALK = {
         (GOOD, "sg_inq --len=36 A", r"Peripheral device type: disk"),
         (GOOD, "sg_vpd A", r"Supported VPD pages"),
         (GOOD, "sg_vpd -p 0x80 A", r"Unit serial number: [0-9a-f-]{36}"),
-        (GOOD, "sg_vpd -p 0x83 A", r"NAA 3, Locally assigned"),
+        (GOOD, "sg_vpd -p 0x83 A", r"designator type: NAA"),
         (GOOD, "sg_vpd -p 0x85 A", r"Management network addresses"),
         (GOOD, "sg_vpd -p 0x86 A", r"SIMPSUP=1"),
         (GOOD, "sg_vpd -p 0x87 A", r"Mode page policy"),
@@ -91,7 +91,7 @@ WALK = {
         (GOOD, "sg_vpd -p 0xb2 A", r"Unmap command supported \(LBPU\): 1"),
         (ILLEGAL, "sg_raw -r 64 A 12 01 89 00 40 00", r"Invalid field in cdb"),
         (GOOD, "sg_luns A", r"Lun list length = 8"),
-        (GOOD, "sg_luns -s 1 A", r"REPORT LUNS"),
+        (GOOD, "sg_luns -s 1 A", r"c101000000000000"),
         (GOOD, "sg_luns -s 2 A", r"Lun list length = 16"),
         (GOOD, "sg_readcap A", r"Number of logical blocks=131072"),
         (GOOD, "sg_readcap --16 A", r"lbpme=1, lbprz=1"),
@@ -100,7 +100,7 @@ WALK = {
         (GOOD, "sg_modes -p 0xa -c 1 A", r"changeable"),
         (ILLEGAL, "sg_modes -p 0x1f A", r""),
         (GOOD, "sg_logs -a A", r"Supported log pages"),
-        (GOOD, "sg_logs -p 0x19 A", r"number of read commands"),
+        (GOOD, "sg_logs -p 0x19 A", r"General Statistics and Performance"),
         (ILLEGAL, "sg_logs -p 0x0d A", r""),
         (GOOD, "sg_opcodes A", r"Compare and write"),
         (GOOD, "sg_opcodes -R A", r"Persistent reserve out, Preempt and abort"),
@@ -112,7 +112,7 @@ WALK = {
         (GOOD, "sg_write_same --lba=0 --num=64 --xferlen=512 A", r""),
         (GOOD, "sg_verify --lba=0 --count=64 A", r""),
         (GOOD, "sg_verify --16 --lba=0 --count=64 --ebytchk=3 --ndo=512 --in=/tmp/zero A", r""),
-        (MISCOMPARE, "sg_verify --lba=0 --count=1 --ndo=512 --in=/tmp/one A", r"(?i)miscompare"),
+        (MISCOMPARE, "sg_verify --lba=0 --count=1 --ndo=512 --in=/tmp/one A", r"miscompare"),
         (GOOD, "sg_write_same --16 --lba=0 --num=64 --xferlen=512 --in=/tmp/one A", r""),
         (GOOD, "sg_verify --16 --lba=0 --count=64 --ebytchk=3 --ndo=512 --in=/tmp/one A", r""),
         (GOOD, "sg_write_same --16 --unmap --lba=0 --num=64 --xferlen=512 A", r""),
@@ -137,19 +137,19 @@ WALK = {
     ],
     "state": [
         (GOOD, "sg_turs -n 3 A", r""),
-        (GOOD, "sg_requests A", r"No Sense|no sense"),
-        (GOOD, "sg_requests --desc A", r"(?i)no sense"),
+        (GOOD, "sg_requests A", r"no sense"),
+        (GOOD, "sg_requests --desc A", r"no sense"),
         (GOOD, "sg_senddiag -t A", r""),
         (GOOD, "sg_start --stop A", r""),
         (NOT_READY, "sg_turs A", r""),
-        (GOOD, "sg_requests A", r"(?i)not ready"),
+        (GOOD, "sg_requests A", r"not ready"),
         (GOOD, "sg_turs B", r""),
         (GOOD, "sg_start --start A", r""),
         (GOOD, "sg_turs A", r""),
         (ILLEGAL, "sg_start --eject A", r""),
         (ILLEGAL, "sg_start --pc=3 A", r""),
         (GOOD, "sg_reset -d A", r""),
-        (ATTENTION, "sg_turs A", r"(?i)reset"),
+        (ATTENTION, "sg_turs A", r"reset"),
         (GOOD, "sg_turs A", r""),
         (GOOD, "sg_turs B", r""),
     ],
@@ -161,7 +161,7 @@ WALK = {
     )] + [
         (OPCODE, "sg_raw A ff 00 00 00 00 00", r"Invalid command operation code"),
         (ILLEGAL, "sg_raw A 00 00 00 00 00 04", r"Field pointer|Invalid field in cdb"),
-        (ILLEGAL, "sg_raw -r 512 A 28 e0 00 00 00 00 00 00 01 00", r"byte 1, bit 7"),
+        (ILLEGAL, "sg_raw -r 512 A 28 e0 00 00 00 00 00 00 01 00", r"byte 1 bit 7"),
     ],
     "reservations": [
         (GOOD, "sg_persist -n -k A", r"0x0, there are NO registered|NO registered"),
@@ -186,7 +186,7 @@ WALK = {
         (ILLEGAL, "sg_persist -n --out --reserve --param-rk=1 --prout-type=2 A", r""),
         (GOOD, "sg_persist -n --out --reserve --param-rk=1 --prout-type=1 A", r""),
         (GOOD, "sg_persist -n --out --preempt --param-rk=2 --param-sark=1 --prout-type=3 B", r""),
-        (ATTENTION, "sg_turs A", r"(?i)registrations preempted"),
+        (ATTENTION, "sg_turs A", r"registrations preempted"),
         (CONFLICT, READ.format("A"), r""),
         (GOOD, "sg_persist -n --out --clear --param-rk=2 B", r""),
         (GOOD, READ.format("A"), r""),
@@ -201,18 +201,22 @@ class Machine:
     def __init__(self, binary, folder):
         self.karst = Karst(binary, folder / "karst", SCRIPT, ("-c", "0,1"))
         try:
-            devices = [Device("scsi", self.karst.folder / f"{name}.sock", slot, queues)
-                       for name, slot, queues in (("a", 0x10, 1), ("b", 0x11, 2))]
-            self.guest = Guest(folder / "guest", extra=arguments(devices))
+            adapters = []
+            for name, queues in (("a", 1), ("b", 2)):
+                adapters += ["-chardev", f"socket,id={name},path={self.karst.folder}/{name}.sock",
+                             "-device", f"vhost-user-scsi-pci,chardev={name},num_queues={queues}"]
+            self.guest = Guest(folder / "guest", extra=adapters)
             self.guest.load("virtio_scsi", "sd_mod", "sg")
-            self.generic = [self.generic_of(device, target) for target, device in enumerate(devices)]
+            self.generic = [self.generic_of(target) for target in (0, 1)]
         except BaseException:
             self.karst.kill()
             raise
 
-    def generic_of(self, device, target):
-        device.path(self.guest, target)
-        return "/dev/" + self.guest.check(f"ls {device.sysfs()}/host*/target*/*:*:{target}:0/scsi_generic").strip()
+    def generic_of(self, target):
+        units = f"/sys/bus/scsi/devices/*:*:{target}:0"
+        name = wait_for(f"target {target}", lambda: self.guest.run(f"ls {units}/scsi_generic").output.strip(),
+                        self.guest.vm.process, 60)
+        return f"/dev/{name}"
 
     def stop(self):
         self.guest.stop()
@@ -262,5 +266,5 @@ def test_sg3_utils_are_answered_as_they_should_be(machine, part):
     for status, command, says in WALK[part]:
         typed = re.sub(r"\bA\b", first, re.sub(r"\bB\b", second, command))
         result = machine.guest.run(f"{typed} 2>&1 < /dev/null", 60)
-        assert (result.status, bool(re.search(says, result.output))) == (status, True), \
+        assert (result.status, bool(re.search(says, result.output, re.I))) == (status, True), \
             f"{command}: status {result.status}, not {status}:\n{result.output}"
