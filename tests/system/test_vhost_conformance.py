@@ -86,7 +86,7 @@ WALK = {
         (GOOD, "sg_vpd -p 0x86 A", r"SIMPSUP=1"),
         (GOOD, "sg_vpd -p 0x87 A", r"Mode page policy"),
         (GOOD, "sg_vpd -p 0x88 A", r"SCSI Ports"),
-        (GOOD, "sg_vpd -p 0xb0 A", r"Maximum write same length: 65535 blocks"),
+        (GOOD, "sg_vpd -p 0xb0 A", r"Maximum write same length: (65535|0xffff) blocks"),
         (GOOD, "sg_vpd -p 0xb1 A", r"Non-rotating medium"),
         (GOOD, "sg_vpd -p 0xb2 A", r"Unmap command supported \(LBPU\): 1"),
         (ILLEGAL, "sg_raw -r 64 A 12 01 89 00 40 00", r"Invalid field in cdb"),
@@ -104,7 +104,7 @@ WALK = {
         (ILLEGAL, "sg_logs -p 0x0d A", r""),
         (GOOD, "sg_opcodes A", r"Compare and write"),
         (GOOD, "sg_opcodes -R A", r"Persistent reserve out, Preempt and abort"),
-        (GOOD, "sg_opcodes -o 0x28 A", r"usage: 28 18 ff ff ff ff 1f ff ff 00"),
+        (GOOD, "sg_opcodes -o 0x28 A", r"Usage data: 28 18 ff ff ff ff 1f ff ff 00"),
         (GOOD, "sg_opcodes -o 0x5e,3 A", r"supported \[conforming to SCSI standard\]"),
         (GOOD, "sg_opcodes --tmf -q A", r"Query task set|QTSS"),
     ],
@@ -160,7 +160,7 @@ WALK = {
         "sg_copy_results", "sg_seek", "sg_write_x --or --lba=3 --num=1 --in=/tmp/one",
     )] + [
         (OPCODE, "sg_raw A ff 00 00 00 00 00", r"Invalid command operation code"),
-        (ILLEGAL, "sg_raw A 00 00 00 00 00 04", r"Field pointer|Invalid field in cdb"),
+        (ILLEGAL, "sg_raw A 00 00 00 00 00 04", r"byte 5 bit 2"),
         (ILLEGAL, "sg_raw -r 512 A 28 e0 00 00 00 00 00 00 01 00", r"byte 1 bit 7"),
     ],
     "reservations": [
