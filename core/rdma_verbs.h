@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "core/rdma.h"
+#include "core/task_line.h"
 
 /*
  * Opened on reactor 0, when the connection manager first names it; closed there when nothing refers
@@ -48,8 +49,10 @@ struct cm_conn {
 	struct ibv_qp *qp;
 	struct list link;               /* conns, under the lock */
 	bool closing;                   /* the connection's reactor's */
+	bool ending;                    /* reactor 0's: it is being destroyed */
 	int resolve_ms;
 	struct msg close_msg;
+	struct task_job end;
 	struct cm_note notes[RNIC_EVENT_COUNT];
 	uint8_t private[RNIC_PRIVATE_MAX];
 };
@@ -82,6 +85,9 @@ void rnic_verbs_addr(const struct net_addr *addr, struct sockaddr_storage *ss);
 struct cm_conn *rnic_verbs_conn(void);
 /* On reactor 0. */
 void rnic_verbs_tell(struct cm_conn *cc, const struct rnic_event *event);
+/* The module's life. In a task on reactor 0: until every connection that was closed is destroyed. */
+void rnic_verbs_ends_init(void);
+void rnic_verbs_ends_wait(void);
 /* On reactor 0: the device has failed, or goes. */
 void rnic_verbs_removed(struct verbs_device *vd);
 /* On reactor 0: data has come before the connection manager said that we are connected. */

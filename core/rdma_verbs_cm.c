@@ -26,10 +26,14 @@ struct cm_listener {
 	struct list link;               /* listeners */
 };
 
-/* An event, copied so that it can be acknowledged before anything is done about it. */
+/*
+ * An event, copied so that it can be acknowledged before anything is done about it. Its identifier
+ * may go then, if it is being destroyed; its owner stays until reactor 0 says that it is closed.
+ */
 struct cm_event {
 	enum rdma_cm_event_type type;
-	struct rdma_cm_id *id, *listen_id;
+	struct rdma_cm_id *id;          /* of a request: a new one */
+	struct cm_owner *owner;
 	int status;
 	unsigned reads_in, reads_out;
 	size_t private_len;
@@ -109,6 +113,8 @@ static void conn_address(struct cm_conn *cc)
 
 static void conn_event(struct cm_conn *cc, const struct cm_event *ev)
 {
+	if (cc->ending)
+		return;
 	switch (ev->type) {
 	case RDMA_CM_EVENT_ADDR_RESOLVED:
 		conn_address(cc);
@@ -197,7 +203,8 @@ static bool channel_read(struct cm_event *ev)
 		return false;
 	param = &event->param.conn;
 	*ev = (struct cm_event){
-		.type = event->event, .id = event->id, .listen_id = event->listen_id,
+		.type = event->event, .id = event->id,
+		.owner = event->listen_id ? event->listen_id->context : event->id->context,
 		.status = event->status, .reads_in = param->responder_resources,
 		.reads_out = param->initiator_depth,
 	};
@@ -216,12 +223,10 @@ static void channel_event(struct fd_source *src, uint32_t events)
 	(void)src;
 	(void)events;
 	for (unsigned i = 0; i < CM_BUDGET && channel_read(&ev); i++) {
-		struct cm_owner *cm = ev.listen_id ? ev.listen_id->context : ev.id->context;
-
-		if (cm->listens)
-			listener_event(container_of(cm, struct cm_listener, cm), &ev);
+		if (ev.owner->listens)
+			listener_event(container_of(ev.owner, struct cm_listener, cm), &ev);
 		else
-			conn_event(container_of(cm, struct cm_conn, cm), &ev);
+			conn_event(container_of(ev.owner, struct cm_conn, cm), &ev);
 	}
 }
 
@@ -263,11 +268,13 @@ int rnic_verbs_channel(struct rdma_event_channel **out)
 
 int rnic_init(void)
 {
+	rnic_verbs_ends_init();
 	return 0;
 }
 
 void rnic_fini(void)
 {
+	rnic_verbs_ends_wait();
 	if (!channel)
 		return;
 	if (list_linked(&channel_source.link))

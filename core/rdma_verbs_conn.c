@@ -4,8 +4,10 @@
  *
  * What an event of the connection manager says travels from reactor 0 to the connection's reactor
  * as a message; each kind comes at most once per connection, so the messages are part of it.
- * Closing travels the other way: reactor 0 destroys the queue pair and the identifier, after which
- * no event can name them, and its last message, RNIC_CLOSED, comes after all others, because
+ * Closing travels the other way. Destroying the queue pair and the identifier waits for what is on
+ * its way, and a peer that has stopped can hold that up: it is a job of a helper thread. Reactor 0,
+ * which reads all events, leaves those of a connection that is being destroyed aside; when it is
+ * done no event can name it, and the last message, RNIC_CLOSED, comes after all others, because
  * messages of one sender keep their order.
  *
  * The queue pair is made in our own context of the device and given to the identifier, which then
@@ -21,9 +23,13 @@
 #include "core/base/log.h"
 #include "core/base/panic.h"
 
-enum { CONN_RESOLVE_MS = 2000 };        /* unless said otherwise */
+enum {
+	CONN_RESOLVE_MS = 2000,         /* unless said otherwise */
+	CONN_ENDS_MAX = 4,              /* that block at a time */
+};
 
 static struct list conns = LIST_INIT(conns);
+static struct task_line ends;           /* reactor 0's */
 
 static struct cm_conn *cm_of(struct rnic_conn *conn)
 {
@@ -94,7 +100,8 @@ void rnic_verbs_talks(struct ibv_qp *qp)
 {
 	struct cm_conn *cc = qp->qp_context;
 
-	rdma_notify(cc->cm.id, IBV_EVENT_COMM_EST);
+	if (!cc->ending)
+		rdma_notify(cc->cm.id, IBV_EVENT_COMM_EST);
 }
 
 /* ---- life ---- */
@@ -119,19 +126,46 @@ static void conn_unlist(struct cm_conn *cc)
 	pthread_mutex_unlock(&rnic_verbs_lock);
 }
 
+/* In a helper thread. Events of the queue pair and the identifier are answered before they go. */
+static void conn_destroy(struct task_job *job)
+{
+	struct cm_conn *cc = container_of(job, struct cm_conn, end);
+
+	if (cc->qp && ibv_destroy_qp(cc->qp) != 0)
+		log_error("rdma: queue pair %u cannot be destroyed: errno %d", cc->conn.qp, errno);
+	rdma_destroy_id(cc->cm.id);
+}
+
+static void conn_destroyed(struct task_job *job)
+{
+	struct cm_conn *cc = container_of(job, struct cm_conn, end);
+
+	if (cc->conn.device)
+		rnic_verbs_put(verbs_device_of(cc->conn.device));
+	rnic_verbs_tell(cc, &(struct rnic_event){ .type = RNIC_CLOSED });
+}
+
 /* On reactor 0. */
 static void conn_close(struct msg *msg)
 {
 	struct cm_conn *cc = container_of(msg, struct cm_conn, close_msg);
 
 	conn_unlist(cc);
+	cc->ending = true;
+	/* librdmacm looks at it while it reads an event */
 	cc->cm.id->qp = NULL;
-	if (cc->qp && ibv_destroy_qp(cc->qp) != 0)
-		log_error("rdma: queue pair %u cannot be destroyed: errno %d", cc->conn.qp, errno);
-	rdma_destroy_id(cc->cm.id);
-	if (cc->conn.device)
-		rnic_verbs_put(verbs_device_of(cc->conn.device));
-	rnic_verbs_tell(cc, &(struct rnic_event){ .type = RNIC_CLOSED });
+	cc->end = (struct task_job){ .block = conn_destroy, .done = conn_destroyed };
+	task_line_add(&ends, &cc->end);
+}
+
+void rnic_verbs_ends_init(void)
+{
+	task_line_init(&ends, "rdma end", CONN_ENDS_MAX);
+}
+
+void rnic_verbs_ends_wait(void)
+{
+	task_line_wait(&ends);
 }
 
 void rnic_close(struct rnic_conn *conn)
