@@ -85,7 +85,7 @@ void rnic_verbs_addr(const struct net_addr *addr, struct sockaddr_storage *ss);
 struct cm_conn *rnic_verbs_conn(void);
 /* On reactor 0. */
 void rnic_verbs_tell(struct cm_conn *cc, const struct rnic_event *event);
-/* The module's life. In a task on reactor 0: until every connection that was closed is destroyed. */
+/* The module's life. The second in a task: until every connection that was closed is destroyed. */
 void rnic_verbs_ends_init(void);
 void rnic_verbs_ends_wait(void);
 /* On reactor 0: the device has failed, or goes. */

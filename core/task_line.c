@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lines of blocking work (core/task_line.h). A line has as many tasks as jobs run at once; each takes
- * jobs from the front until there are none, so a job costs no memory but its own. When no task can
- * be started and none is there, the line tries again.
+ * Lines of blocking work (core/task_line.h). A line has as many tasks as jobs run at once; each
+ * takes jobs from the front until there are none, so a job costs no memory but its own. When no
+ * task can be started and none is there, the line tries again.
  */
 #include "core/base/util.h"
 #include "core/task_line.h"

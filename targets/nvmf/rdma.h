@@ -155,6 +155,7 @@ struct nvmf_rdma_conn {
 	unsigned owed;                  /* commands that are not answered */
 	uint16_t sqhd;                  /* told to the host: see rdma_send.c */
 	bool lent;                      /* Connect is on reactor 0 */
+	bool left;                      /* the queue is not its controller's any more */
 	struct nvmf_req *lent_req;
 
 	/* requests */
@@ -174,7 +175,7 @@ struct nvmf_rdma_conn {
 	uint64_t deadline_us;           /* of connecting, lingering or flushing; 0: none */
 
 	/* between reactors */
-	struct msg begin_msg, lend_msg, return_msg, close_msg, gone_msg;
+	struct msg begin_msg, lend_msg, return_msg, close_msg, left_msg, gone_msg;
 	char close_why[NVMF_WHY_BYTES];
 	/* reactor 0's */
 	bool close_asked, gone;

@@ -9,9 +9,10 @@
  * disconnects, and leaves executing requests alone. FLUSHING waits for the device to give back what
  * is posted, but not for longer than NVMF_RDMA_FLUSH_MS, and not at all when the device goes or
  * posting has failed. CLOSING destroys the queue pair: from then on the device touches nothing of
- * the connection, given back or not. When that is done, and the last request is, and Connect is not
- * on reactor 0, nothing refers to the connection but reactor 0, which is told (gone_msg) and frees
- * it, unless a message of its own is still out: that comes back first.
+ * the connection, given back or not. When the last request is done, and Connect is not on reactor
+ * 0, the queue leaves its controller (left_msg), however long a queue pair takes to go of which
+ * nothing is posted. When that is gone too, nothing refers to the connection but reactor 0, which
+ * is told (gone_msg) and frees it, unless a message of its own is still out: that comes back first.
  */
 #include "targets/nvmf/rdma.h"
 
@@ -32,7 +33,6 @@ static struct list conns_all = LIST_INIT(conns_all);
 
 static void conn_free(struct nvmf_rdma_conn *conn)
 {
-	nvmf_queue_gone(&conn->queue);
 	list_del(&conn->all);
 	free(conn);
 	nvmf_target.conn_count--;
@@ -40,6 +40,12 @@ static void conn_free(struct nvmf_rdma_conn *conn)
 }
 
 /* On reactor 0. */
+static void conn_left(struct msg *msg)
+{
+	nvmf_queue_gone(&container_of(msg, struct nvmf_rdma_conn, left_msg)->queue);
+}
+
+/* On reactor 0, after that. */
 static void conn_gone(struct msg *msg)
 {
 	struct nvmf_rdma_conn *conn = container_of(msg, struct nvmf_rdma_conn, gone_msg);
@@ -98,9 +104,17 @@ void nvmf_rdma_check(struct nvmf_rdma_conn *conn)
 		nvmf_rdma_close(conn, "disconnected");
 	if (conn->state == NVMF_RDMA_FLUSHING && conn->pending == 0)
 		conn_closing(conn);
-	if (conn->state != NVMF_RDMA_CLOSING || conn->rnic || conn->queue.executing || conn->lent)
+	if (conn->state != NVMF_RDMA_CLOSING || conn->pending || conn->queue.executing ||
+	    conn->lent)
 		return;
 	ASSERT(conn->active == 0);
+	if (!conn->left) {
+		conn->left = true;
+		nvmf_queue_leave(&conn->queue);
+		reactor_send(reactor_at(0), &conn->left_msg, conn_left);
+	}
+	if (conn->rnic)
+		return;
 	state_set(conn, NVMF_RDMA_GONE);
 	nvmf_rdma_req_free(conn);
 	/* not before: requests at the disk may have had their data in receives */
@@ -109,7 +123,6 @@ void nvmf_rdma_check(struct nvmf_rdma_conn *conn)
 	list_del(&conn->link);
 	if (--group->conn_count == 0)
 		timer_cancel(&group->scan);
-	nvmf_queue_leave(&conn->queue);
 	reactor_send(reactor_at(0), &conn->gone_msg, conn_gone);
 }
 

@@ -126,18 +126,50 @@ def test_a_hundred_connections_leave_nothing(pair, host):
     settled(pair, before)
 
 
-def test_a_wire_that_is_cut_ends_the_session_and_the_host_comes_back(pair, host):
+# How the two lose each other, and find each other again.
+LOSSES = {
+    "the host's cable": lambda appliance, host, there: wire.plug(host, 1, there),
+    "the target's cable": lambda appliance, host, there: wire.plug(appliance, 0, there),
+    "the target's address": lambda appliance, host, there: appliance.ctl(
+        f"address {'add' if there else 'remove'} eth1 {appliance.address}/24"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_host_that_is_cut_off_loses_its_session_and_comes_back(pair, host, loss):
     appliance = pair[0]
     device = wire.guest_connect(host, appliance.address, NQN, PATIENT)[1]
     job = host.start(fio_command("cut", device, "--rw=randwrite --bs=8k --size=4M --iodepth=4 --time_based "
                                  "--runtime=10 --verify=crc32c --verify_fatal=1 --do_verify=1"))
     wait_for("the load", lambda: commands(appliance) > 200, appliance.vm.process, 60)
-    host.check("ifconfig eth1 down")
+    LOSSES[loss](appliance, host, False)
     wait_for("the session's end", lambda: appliance.sessions() == 0, appliance.vm.process, 120)
-    host.check(f"ifconfig eth1 {host.address} netmask 255.255.255.0 up")
+    LOSSES[loss](appliance, host, True)
     wait_for("the host is back", lambda: appliance.sessions() > 0, appliance.vm.process, 120)
     job.check(300)
     host.fio_results("cut")
+
+
+def test_a_host_that_stands_still_under_load_holds_up_nobody(pair, host):
+    """Nobody takes what the appliance's NIC has to send, so nothing that waits for its packets goes on."""
+    appliance = pair[0]
+    device = wire.guest_connect(host, appliance.address, NQN, PATIENT)[1]
+    job = host.start(fio_command("still", device, "--rw=read --bs=1M --size=32M --iodepth=32 --time_based --runtime=10"))
+    wait_for("the load", lambda: commands(appliance) > 100, appliance.vm.process, 60)
+    host.vm.qmp("stop")
+    wait_for("the session's end", lambda: appliance.sessions() == 0, appliance.vm.process, 60)
+    appliance.ctl("disk bench scratch rw=randread bs=4K qd=1 time=1s force")
+    before = heartbeats(appliance)
+    wait_for("every reactor goes on", lambda: all(new > old for new, old in zip(heartbeats(appliance), before)),
+             appliance.vm.process, 60)
+    host.vm.qmp("cont")
+    wait_for("the host is back", lambda: appliance.sessions() > 0, appliance.vm.process, 120)
+    job.check(300)
+    host.fio_results("still")
+
+
+def heartbeats(appliance):
+    return [row["heartbeat"] for row in appliance.ctl("reactor show")]
 
 
 def commands(appliance):

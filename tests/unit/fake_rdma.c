@@ -93,9 +93,22 @@ static void deliver(struct event_note *note)
 	free(note);
 }
 
+static struct event_note *event_next(void)
+{
+	struct event_note *note;
+
+	list_for_each(note, &events, link) {
+		if (fake_rdma.lingers && note->event.type == RNIC_CLOSED && !note->request)
+			continue;
+		list_del(&note->link);
+		return note;
+	}
+	return NULL;
+}
+
 static int fabric_poll(struct poller *p)
 {
-	struct event_note *note = list_pop_entry(&events, struct event_note, link);
+	struct event_note *note = event_next();
 	struct fake_conn *c;
 	int work = 0;
 

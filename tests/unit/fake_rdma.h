@@ -17,6 +17,7 @@ struct fake_rdma {
 	bool present;                   /* there is an adapter; fake_rdma_start sets it */
 	bool deaf;                      /* requests to connect get lost */
 	bool stuck;                     /* nothing posted makes progress or is flushed */
+	bool lingers;                   /* what is closed is not gone yet */
 	/* the so-many-th post from now, of those who have resolved, fails; 0: none */
 	unsigned post_fails;
 	unsigned accepted_post_fails;   /* the same of those who have accepted */

@@ -404,6 +404,48 @@ static void test_a_connection_outlives_its_io(void **state)
 	assert_int_equal(nvmf_target.ctrl_count, 0);
 }
 
+/* A queue is its controller's for as long as the device may touch its memory, and no longer. */
+static void test_queue_pairs_that_are_slow_to_go_hold_no_controller(void **state)
+{
+	struct scene s = { 0 };
+	struct qpbox_conn admin, io;
+
+	state_capsules_at_the_disk(&s);
+	fake_rdma.lingers = true;
+	fake_rdma_break();
+	loop_drain();
+	assert_int_equal(nvmf_target.ctrl_count, 1);
+	fake_release_all(tbox_disk);
+	loop_drain();
+	assert_int_equal(nvmf_target.ctrl_count, 0);
+	assert_int_equal(nvmf_target.conn_count, 2);
+	qpbox_host(&admin, &io);
+	assert_int_equal(nvmf_target.conn_count, 4);
+	fake_rdma.lingers = false;
+	loop_drain();
+	assert_int_equal(nvmf_target.conn_count, 2);
+	qpbox_hangup(&s.io);
+	qpbox_hangup(&s.admin);
+	qpbox_hangup(&io);
+	qpbox_hangup(&admin);
+}
+
+static void test_a_queue_keeps_its_controller_until_the_device_is_off_its_memory(void **state)
+{
+	struct scene s = { 0 };
+
+	state_reads_of_the_host_stuck(&s);
+	fake_rdma.lingers = true;
+	fake_rdma_remove();
+	loop_drain();
+	assert_int_equal(nvmf_target.ctrl_count, 1);
+	fake_rdma.lingers = fake_rdma.stuck = false;
+	loop_drain();
+	assert_int_equal(nvmf_target.ctrl_count, 0);
+	qpbox_hangup(&s.io);
+	qpbox_hangup(&s.admin);
+}
+
 static void test_a_host_that_does_not_connect_is_let_go(void **state)
 {
 	struct scene s = { 0 };
@@ -438,6 +480,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_state_ends_in_each_way),
 		qpbox_test(test_a_connection_outlives_its_io),
+		qpbox_test(test_queue_pairs_that_are_slow_to_go_hold_no_controller),
+		qpbox_test(test_a_queue_keeps_its_controller_until_the_device_is_off_its_memory),
 		qpbox_test(test_a_host_that_does_not_connect_is_let_go),
 		qpbox_test(test_disconnect_is_answered_before_the_end),
 	};

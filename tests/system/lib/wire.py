@@ -4,6 +4,10 @@
 User-mode networking carries TCP and UDP through this machine's own sockets; soft-RoCE wants the frames as they are.
 Both ends are QEMU netdevs over UNIX datagram sockets: nothing of this machine is touched, a full socket holds the
 sender back instead of dropping frames, and either end may be unplugged and come back.
+
+A cable is cut by unplugging it: frames are lost, and the end's NIC has no carrier. To take the guest's interface down
+is another thing: its address has no route then, and soft-RoCE of a stock kernel takes a message of connection management
+that it cannot send for the end of its queue pair 1. After that nothing connects from there any more.
 """
 import json
 
@@ -29,6 +33,11 @@ class Wire:
         return ["-netdev", f"dgram,id={name},local.type=unix,local.path={self.folder}/end{end},"
                            f"remote.type=unix,remote.path={self.folder}/end{1 - end}",
                 "-device", f"virtio-net-pci,netdev={name},mac={mac},host_mtu={MTU},romfile="]
+
+
+def plug(machine, end, up):
+    """Plugs the cable's END in at MACHINE, or pulls it out."""
+    machine.vm.qmp("set_link", name=f"wire{end}", up=up)
 
 
 def guest_up(guest, address, name="rxe0"):
