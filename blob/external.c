@@ -169,6 +169,34 @@ static struct external *external_of(const struct store *s)
 	return NULL;
 }
 
+static bool is_needed(const struct external *x)
+{
+	const struct store *s = x->store;
+
+	for (const struct blob *b = blob_next(s, NULL); b; b = blob_next(s, b))
+		if (b->external == x->user.bdev)
+			return true;
+	return false;
+}
+
+void externals_release(struct store *s)
+{
+	struct external *x, *tmp;
+	bool again = true;
+
+	/* The list may change while one is waited for. */
+	while (again) {
+		again = false;
+		list_for_each_safe(x, tmp, &externals, link) {
+			if (x->store != s || x->going || is_needed(x))
+				continue;
+			x->going = again = true;
+			external_leave(x);
+			break;
+		}
+	}
+}
+
 void externals_stop(struct store *s)
 {
 	struct external *x, *tmp;

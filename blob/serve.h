@@ -96,6 +96,8 @@ void volume_ask(struct io *io);
 
 /* Begins to look for the disks that blobs of the store want beneath them. */
 void externals_start(struct store *s);
+/* In a task: lets go of those that no blob needs any more. */
+void externals_release(struct store *s);
 /* Lets go of all; nobody reads any more. */
 void externals_stop(struct store *s);
 

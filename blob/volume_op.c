@@ -48,6 +48,33 @@ static uint64_t volume_clusters(const struct store *s, uint64_t size_bytes)
 	return MAX(div_round_up(size_bytes, s->super.cluster_bytes), 1);
 }
 
+static int size_check(const struct store *s, uint64_t size_bytes, struct why *why)
+{
+	if (volume_clusters(s, size_bytes) <= UINT32_MAX)
+		return 0;
+	return why_fail(why, -EFBIG, "store %s: no volume has more than %u clusters, which are %"
+			PRIu64 " bytes here; larger volumes need larger clusters", s->name,
+			UINT32_MAX, (uint64_t)UINT32_MAX * s->super.cluster_bytes);
+}
+
+/* Hosts take two disks of one UUID for one. */
+static int uuid_check(const struct uuid *uuid, struct why *why)
+{
+	char text[UUID_TEXT_BYTES];
+
+	if (!uuid)
+		return 0;
+	if (uuid_is_nil(uuid))
+		return why_fail(why, -EINVAL, "a UUID of zeroes is none; leave uuid= out for a "
+				"new one");
+	uuid_format(uuid, text);
+	for (const struct bdev *bdev = bdev_next(NULL); bdev; bdev = bdev_next(bdev))
+		if (uuid_equal(&bdev->uuid, uuid))
+			return why_fail(why, -EEXIST, "disk %s: has UUID %s already; choose "
+					"another", bdev->name, text);
+	return 0;
+}
+
 /* ---- changes: one at a time for what takes the bdev away, none while volumes are stopped ---- */
 
 static int op_begin(struct store *s, struct why *why)
@@ -62,6 +89,7 @@ static int op_begin(struct store *s, struct why *why)
 
 static void op_end(struct store *s)
 {
+	externals_release(s);
 	if (--s->volume_ops == 0)
 		event_signal(&s->volume_idle);
 }
@@ -172,8 +200,14 @@ int volume_create(struct store *s, const char *name, uint64_t size_bytes, bool t
 	struct blob_opts opts = { .cluster_count = volume_clusters(s, size_bytes), .thin = thin };
 	struct identity id;
 	struct blob *b = NULL;
-	int rc = make_begin(s, name, uuid, &id, why);
+	int rc = size_check(s, size_bytes, why);
 
+	if (rc == 0)
+		rc = name_check(s, name, why);
+	if (rc == 0)
+		rc = uuid_check(uuid, why);
+	if (rc == 0)
+		rc = make_begin(s, name, uuid, &id, why);
 	if (rc < 0)
 		return rc;
 	opts.xattrs = id.xattrs;
@@ -230,7 +264,9 @@ int volume_clone_external(struct store *s, const char *disk, const char *name, s
 	if (bdev->block_bytes > s->super.block_bytes)
 		return why_fail(why, -EINVAL, "disk %s: its blocks of %u bytes are larger than the"
 				" store's of %u", disk, bdev->block_bytes, s->super.block_bytes);
-	rc = make_begin(s, name, NULL, &id, why);
+	rc = size_check(s, bdev->block_count << bdev->block_shift, why);
+	if (rc == 0)
+		rc = make_begin(s, name, NULL, &id, why);
 	if (rc < 0)
 		return rc;
 	uuid_format(&bdev->uuid, esnap);
@@ -269,9 +305,11 @@ int volume_delete(struct blob *b, struct why *why)
 int volume_resize(struct blob *b, uint64_t size_bytes, struct why *why)
 {
 	uint64_t clusters = volume_clusters(b->store, size_bytes);
-	int rc = blob_op_begin(b, why);
+	int rc = size_check(b->store, size_bytes, why);
 	struct volume *v;
 
+	if (rc == 0)
+		rc = blob_op_begin(b, why);
 	if (rc < 0)
 		return rc;
 	/* Users learn of a smaller end before it is one, of a larger one after. */

@@ -6,12 +6,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "blob/serve.h"
 #include "tests/unit/bdev_bench.h"
 #include "tests/unit/volume_box.h"
 
@@ -267,6 +269,56 @@ static void test_volumes_with_names_that_no_disk_can_have_are_served_all_the_sam
 	volume_box_close(&box);
 }
 
+/* ---- limits ---- */
+
+static void test_no_volume_is_made_that_could_not_be_loaded_again(void *arg)
+{
+	uint64_t most = (uint64_t)UINT32_MAX * CLUSTER;
+	struct uuid nil = { 0 };
+	struct store_box box;
+	struct blob *b, *v;
+
+	volume_box_open(&box, 64 * MIB, BLOCK);
+	v = volume_box_make(&box, "v", 4, true);
+	assert_int_equal(volume_create(box.store, "w", most + 1, true, NULL, &b, &box.why), -EFBIG);
+	assert_int_equal(volume_resize(v, most + 1, &box.why), -EFBIG);
+	assert_int_equal(volume_create(box.store, "w", CLUSTER, true, &v->volume->bdev.uuid, &b,
+				       &box.why), -EEXIST);
+	assert_int_equal(volume_create(box.store, "w", CLUSTER, true, &nil, &b, &box.why),
+			 -EINVAL);
+	/* A thousand times the disk: nothing of it is there. */
+	assert_int_equal(volume_resize(v, 64ULL * 1024 * MIB, &box.why), 0);
+	volume_box_fill("v", 63ULL * 1024 * MIB, BLOCK, 0x41);
+	volume_box_crash(&box);
+	volume_box_is("v", 63ULL * 1024 * MIB, BLOCK, 0x41);
+	store_box_sound(&box);
+	volume_box_close(&box);
+}
+
+static void test_a_disk_beneath_is_let_go_of_when_no_volume_needs_it(void *arg)
+{
+	static const struct bdev shape = { .name = "base", .block_bytes = 512,
+					   .block_count = 5 * CLUSTER / 512,
+					   .ops_supported = 1 << IO_READ };
+	struct fake_bdev *base = fake_create(&shape, FAKE_INSTANT, 1);
+	struct store_box box;
+	struct blob *v, *w;
+
+	volume_box_open(&box, 64 * MIB, BLOCK);
+	assert_int_equal(volume_clone_external(box.store, "base", "v", &v, &box.why), 0);
+	assert_int_equal(volume_clone_external(box.store, "base", "w", &w, &box.why), 0);
+	assert_int_equal(volume_inflate(v, &box.why), 0);
+	assert_false(list_empty(&base->bdev.users));
+	assert_int_equal(volume_delete(w, &box.why), 0);
+	assert_true(list_empty(&base->bdev.users));
+	assert_int_equal(volume_clone_external(box.store, "base", "w", &w, &box.why), 0);
+	assert_false(list_empty(&base->bdev.users));
+	volume_box_is("w", 0, BLOCK, 0);
+	volume_box_close(&box);
+	assert_true(list_empty(&base->bdev.users));
+	fake_remove(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,6 +328,8 @@ int main(void)
 		bench_task(test_unmap_of_a_clone_gives_back_what_covers_nothing),
 		bench_task(test_an_io_that_goes_on_is_counted_by_both_disks_and_aborted_on_the_way),
 		bench_task(test_volumes_with_names_that_no_disk_can_have_are_served_all_the_same),
+		bench_task(test_no_volume_is_made_that_could_not_be_loaded_again),
+		bench_task(test_a_disk_beneath_is_let_go_of_when_no_volume_needs_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

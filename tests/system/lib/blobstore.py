@@ -165,8 +165,8 @@ class Blob:
             for page, count in struct.iter_unpack("<II", payload[8:]):
                 if page and count != 1:
                     raise Damage(f"extent page {page} counts {count}")
-                if len(self._table) + count > self.store.super.md_len + 1:
-                    raise Damage("extent table longer than the store")
+                if len(self._table) + count > -(-NONE // PER_EXTENT_PAGE):
+                    raise Damage("extent table longer than any volume")
                 self._table += [page] * count
         else:
             raise Damage(f"descriptor of unknown type {kind}")
