@@ -309,8 +309,7 @@ static int set_backend_req_fd(struct vh_session *session, struct vh_message *msg
 {
 	if (msg->fds != 1 || is_own_socket(session, msg->fd[0]))
 		return vh_message_refuse(session, msg, "a channel needs a descriptor of its own");
-	if (session->backend_fd >= 0)
-		close(session->backend_fd);
+	vh_fd_close(session->backend_fd);
 	session->backend_fd = msg->fd[0];
 	msg->fd[0] = -1;
 	return 0;

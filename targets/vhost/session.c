@@ -22,12 +22,20 @@ static uint32_t sessions;
 
 /* ---- bytes and descriptors ---- */
 
+void vh_fd_close(int fd)
+{
+	static const struct linger none;
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	close(fd);
+}
+
 static void fds_close(struct vh_message *msg)
 {
-	for (unsigned i = 0; i < msg->fds; i++) {
-		if (msg->fd[i] >= 0)
-			close(msg->fd[i]);
-	}
+	for (unsigned i = 0; i < msg->fds; i++)
+		vh_fd_close(msg->fd[i]);
 	msg->fds = 0;
 }
 
@@ -49,7 +57,7 @@ static bool fds_collect(struct vh_message *msg, struct msghdr *in)
 			if (msg->fds < VHOST_USER_FDS_MAX) {
 				msg->fd[msg->fds++] = fd;
 			} else {
-				close(fd);
+				vh_fd_close(fd);
 				fit = false;
 			}
 		}
@@ -173,8 +181,7 @@ static void session_end(struct vh_session *session)
 	vh_memory_free(session->memory);
 	vh_log_clear(&session->log);
 	vh_map_close(&session->inflight);
-	if (session->backend_fd >= 0)
-		close(session->backend_fd);
+	vh_fd_close(session->backend_fd);
 	fd_source_remove(&session->source);
 	close(session->fd);
 	/* who makes reactors wait does not come back at once to do it again */

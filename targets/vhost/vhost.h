@@ -325,6 +325,8 @@ void vh_options_init(struct vh_options *options, const char *name);
 void vh_options_text(const struct vh_options *options, char *text, size_t text_bytes);
 
 /* session.c */
+/* A descriptor that came from a front end, of whatever kind, without waiting. -1: no effect. */
+void vh_fd_close(int fd);
 /* Takes FD over. -ENOMEM. */
 int vh_session_start(struct vh_device *dev, int fd);
 /* Ends the session soon. Reactor 0. */

@@ -247,6 +247,40 @@ static void test_writes_last_for_a_guest_that_cannot_flush(void **state)
 	}
 }
 
+/* ---- the configuration space ---- */
+
+static ssize_t config_get(struct vbox *b, uint32_t offset, uint32_t size, size_t len,
+			  struct vhost_user_config *config)
+{
+	struct vhost_user_header header;
+
+	memset(config, 0, sizeof(*config));
+	config->offset = le32_make(offset);
+	config->size = le32_make(size);
+	vbox_send(b, &(struct vbox_message){ .request = VHOST_USER_GET_CONFIG, .payload = config,
+					     .len = len });
+	return vbox_answer(b, &header, config, sizeof(*config), NULL);
+}
+
+static void test_the_configuration_is_given_as_far_as_it_goes(void **state)
+{
+	struct vhost_user_config config;
+	struct vbox b;
+
+	vbox_start(&b, FAKE_INSTANT);
+	vbox_open(&b, 0);
+	assert_int_equal(config_get(&b, 0, 8, 20, &config), 20);
+	assert_int_equal(config.region[0] | config.region[1] << 8, VBOX_BLOCKS);
+	assert_int_equal(config_get(&b, 0, 256, 268, &config), 268);
+	assert_int_equal(config_get(&b, 255, 1, 13, &config), 13);
+	/* no payload says no */
+	assert_int_equal(config_get(&b, 256, 1, 13, &config), 0);
+	assert_int_equal(config_get(&b, 0, 257, 268, &config), 0);
+	assert_int_equal(config_get(&b, UINT32_MAX, 2, 14, &config), 0);
+	assert_int_equal(config_get(&b, 0, 8, 19, &config), 0);
+	vbox_stop(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_ranges_are_checked_before_any_of_them_is_done),
 		cmocka_unit_test(test_errors_of_the_disk_are_errors_of_the_request),
 		cmocka_unit_test(test_writes_last_for_a_guest_that_cannot_flush),
+		cmocka_unit_test(test_the_configuration_is_given_as_far_as_it_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

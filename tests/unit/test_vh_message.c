@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -299,6 +300,46 @@ static void test_who_does_not_read_its_answers_is_not_waited_for(void **state)
 	vbox_stop(&b);
 }
 
+/* A socket with something to say, that its closer has to wait for. */
+static int lingering_socket(int *listener, int *peer)
+{
+	static const struct linger minute = { 1, 60 };
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	socklen_t len = sizeof(at);
+	static char bytes[65536];
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	*listener = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(*listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(*listener, 1), 0);
+	assert_int_equal(getsockname(*listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	*peer = accept(*listener, NULL, NULL);
+	while (send(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &minute, sizeof(minute)), 0);
+	return fd;
+}
+
+static void test_a_descriptor_that_takes_long_to_close_holds_up_nobody(void **state)
+{
+	int listener, peer, fd = lingering_socket(&listener, &peer);
+	struct vbox_message msg = { .request = VHOST_USER_SET_LOG_FD, .fd = &fd, .fds = 1 };
+	struct vbox b;
+
+	vbox_start(&b, FAKE_INSTANT);
+	state_open(&b);
+	/* ours goes before it arrives: theirs is the last */
+	assert_int_equal(vbox_post(&b, &msg), 12);
+	close(fd);
+	loop_drain();
+	assert_false(vbox_gone(&b));
+	close(peer);
+	close(listener);
+	vbox_stop(&b);
+}
+
 /* ---- rings ---- */
 
 static void test_a_reset_leaves_no_ring_that_starts_by_itself(void **state)
@@ -383,40 +424,6 @@ static void test_memory_changes_when_nothing_is_under_way(void **state)
 	vbox_stop(&b);
 }
 
-/* ---- the configuration space ---- */
-
-static ssize_t config_get(struct vbox *b, uint32_t offset, uint32_t size, size_t len,
-			  struct vhost_user_config *config)
-{
-	struct vhost_user_header header;
-
-	memset(config, 0, sizeof(*config));
-	config->offset = le32_make(offset);
-	config->size = le32_make(size);
-	vbox_send(b, &(struct vbox_message){ .request = VHOST_USER_GET_CONFIG, .payload = config,
-					     .len = len });
-	return vbox_answer(b, &header, config, sizeof(*config), NULL);
-}
-
-static void test_the_configuration_is_given_as_far_as_it_goes(void **state)
-{
-	struct vhost_user_config config;
-	struct vbox b;
-
-	vbox_start(&b, FAKE_INSTANT);
-	state_open(&b);
-	assert_int_equal(config_get(&b, 0, 8, 20, &config), 20);
-	assert_int_equal(config.region[0] | config.region[1] << 8, VBOX_BLOCKS);
-	assert_int_equal(config_get(&b, 0, 256, 268, &config), 268);
-	assert_int_equal(config_get(&b, 255, 1, 13, &config), 13);
-	/* no payload says no */
-	assert_int_equal(config_get(&b, 256, 1, 13, &config), 0);
-	assert_int_equal(config_get(&b, 0, 257, 268, &config), 0);
-	assert_int_equal(config_get(&b, UINT32_MAX, 2, 14, &config), 0);
-	assert_int_equal(config_get(&b, 0, 8, 19, &config), 0);
-	vbox_stop(&b);
-}
-
 /* ---- front ends that cannot be taken ---- */
 
 static void test_without_descriptors_the_next_front_end_waits_quietly(void **state)
@@ -450,11 +457,11 @@ int main(void)
 		cmocka_unit_test(test_a_message_has_one_time_for_all_of_it),
 		cmocka_unit_test(test_a_flood_of_messages_leaves_others_their_turn),
 		cmocka_unit_test(test_who_does_not_read_its_answers_is_not_waited_for),
+		cmocka_unit_test(test_a_descriptor_that_takes_long_to_close_holds_up_nobody),
 		cmocka_unit_test(test_a_reset_leaves_no_ring_that_starts_by_itself),
 		cmocka_unit_test(test_a_ring_without_a_kick_is_polled),
 		cmocka_unit_test(test_a_ring_that_is_switched_off_takes_nothing),
 		cmocka_unit_test(test_memory_changes_when_nothing_is_under_way),
-		cmocka_unit_test(test_the_configuration_is_given_as_far_as_it_goes),
 		cmocka_unit_test(test_without_descriptors_the_next_front_end_waits_quietly),
 	};
 

@@ -124,7 +124,7 @@ void vbox_hangup(struct vbox *b)
 	loop_drain();
 }
 
-void vbox_send(struct vbox *b, const struct vbox_message *msg)
+ssize_t vbox_post(struct vbox *b, const struct vbox_message *msg)
 {
 	struct vhost_user_header header = {
 		.request = le32_make(msg->request),
@@ -149,7 +149,12 @@ void vbox_send(struct vbox *b, const struct vbox_message *msg)
 		cmsg->cmsg_len = CMSG_LEN(msg->fds * sizeof(int));
 		memcpy(CMSG_DATA(cmsg), msg->fd, msg->fds * sizeof(int));
 	}
-	sendmsg(b->sock, &out, MSG_NOSIGNAL);
+	return sendmsg(b->sock, &out, MSG_NOSIGNAL);
+}
+
+void vbox_send(struct vbox *b, const struct vbox_message *msg)
+{
+	vbox_post(b, msg);
 	loop_drain();
 }
 

@@ -71,6 +71,8 @@ struct vbox_message {
 
 void vbox_connect(struct vbox *b);
 void vbox_hangup(struct vbox *b);
+/* Sends; the back end has not worked yet. What sendmsg says. */
+ssize_t vbox_post(struct vbox *b, const struct vbox_message *msg);
 /* Sends, and lets the back end work. */
 void vbox_send(struct vbox *b, const struct vbox_message *msg);
 /* Bytes as they are. */
