@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# bench: what it costs, as a table. QUICK=1 for rougher figures, ONLY=counts|rates|native|queues|idle|sizes|appliance for one part.
+# bench: what it costs, as a table. QUICK=1 for rougher figures, ONLY=counts (or another part, see bench.py) for one.
 
 QUICK ?=
 ONLY ?=
@@ -11,5 +11,13 @@ $(bench-load): tests/bench/nvme_tcp_load.c $(wildcard core/spec/*.h core/base/*.
 	$(Q)mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(filter-out -MMD -MP,$(common-flags)) -O2 -o $@ $<
 
-bench: $(bench-load) $(out)/karst $(bzImage) $(initramfs)
+vhost-load := $(out)/bench/vhost_load
+vhost-load-sources := $(addprefix tests/bench/vhost_,load.c front.c ring.c)
+
+$(vhost-load): $(vhost-load-sources) $(wildcard tests/bench/*.h core/spec/*.h core/base/*.h) | $(setup-ok)
+	$(call say,HOSTCC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(filter-out -MMD -MP,$(common-flags)) -O2 -o $@ $(vhost-load-sources)
+
+bench: $(bench-load) $(vhost-load) $(out)/karst $(bzImage) $(initramfs)
 	$(Q)$(PYTHON) tests/bench/bench.py --out $(out) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

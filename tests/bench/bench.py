@@ -25,9 +25,11 @@ sys.path[:0] = [str(TOP / "tests/system/lib"), str(TOP / "images")]
 
 import nvme_tcp  # noqa: E402
 import qemu  # noqa: E402
+from bench_vhost import bench_vhost  # noqa: E402
 from bench_volumes import bench_volumes  # noqa: E402
 from console import Console  # noqa: E402
 from hosted import Karst  # noqa: E402
+from measure import callgrind_counts, may_be_first, placed, put_first, strace_counts, two_cores  # noqa: E402
 from vm import free_port, spawn, wait_for  # noqa: E402
 
 NQN = "nqn.2026-01.io.karst.bench:null"
@@ -49,27 +51,6 @@ NATIVE = ((4096, 1), (4096, 32), (4096, 128), (131072, 32))
 # Bytes of a request and of its answer on the wire, without digests: NVMe/TCP 1.0c 3.6.
 SIZES = {"read": (72, 24 + 4096), "write": (72 + 4096, 24)}
 DEPTHS = (1, 32, 128)
-ALLOCATORS = {"malloc", "calloc", "realloc", "aligned_alloc", "memalign", "posix_memalign", "mmap", "__mmap",
-              "brk", "sbrk", "dma_alloc", "rte_malloc", "rte_zmalloc", "rte_malloc_socket", "task_start"}
-
-
-# ---- cores ----
-
-def two_cores():
-    """Of the target (or the server of the bare echo), and of the host (or the load)."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[0], cores[-1]
-
-
-def may_be_first():
-    """Whether processes may be put before all others: what else runs on this machine is then in no figure."""
-    return two_cores()[0] != two_cores()[1] and subprocess.run(
-        ["chrt", "-f", "1", "true"], check=False, capture_output=True).returncode == 0
-
-
-def placed(core):
-    """What to start a program with, so that it runs on CORE, before all others if that may be."""
-    return ["taskset", "-c", str(core), *(["chrt", "-f", "1"] if may_be_first() else [])]
 
 
 class Table:
@@ -85,7 +66,8 @@ class Table:
 class Bench:
     def __init__(self, out, folder, quick):
         self.out, self.folder, self.quick = out, folder, quick
-        self.binary, self.load = out / "karst", out / "bench/nvme_tcp_load"
+        self.binary, self.load, self.vhost_load = (out / name for name in (
+            "karst", "bench/nvme_tcp_load", "bench/vhost_load"))
         self.serial = 0
 
     def new_folder(self):
@@ -94,24 +76,24 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def run_load(self, *args):
+    def run_load(self, load, *args):
         """The key=value line of a load that has ended. It runs where a host would: on the last core."""
-        command = [*placed(two_cores()[1]), self.load, *map(str, args)]
+        command = [*placed(two_cores()[1]), load, *map(str, args)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
         return dict(re.findall(r"(\w+)=(\S+)", done.stdout))
 
     def nvme(self, port, op, depth, count, *how):
-        return float(self.run_load("nvme", "127.0.0.1", port, NQN, op, depth, count, *how)["iops"])
+        return float(self.run_load(self.load, "nvme", "127.0.0.1", port, NQN, op, depth, count, *how)["iops"])
 
     def echo(self, port, sizes, depth, count):
-        return float(self.run_load("echo", "127.0.0.1", port, *sizes, depth, count)["iops"])
+        return float(self.run_load(self.load, "echo", "127.0.0.1", port, *sizes, depth, count)["iops"])
 
     @contextlib.contextmanager
     def under_valgrind(self, script=SCRIPT, args=()):
         """A hosted karst under callgrind: its port and folder. Ends in order."""
         folder, port = self.new_folder(), free_port()
         path = folder / "startup.rc"
-        path.write_text(script.format(port=port))
+        path.write_text(script.format(port=port, folder=folder))
         log = folder / "log"
         process = spawn(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind", self.binary,
                          "-s", folder / "sock", "--no-huge", *args, "-f", path], log)
@@ -120,10 +102,19 @@ class Bench:
         process.terminate()
         process.wait(120)
 
-    @staticmethod
-    def put_first(karst):
-        if may_be_first():
-            subprocess.run(["chrt", "-f", "-a", "-p", "1", str(karst.process.pid)], check=True)
+    @contextlib.contextmanager
+    def under_strace(self, script=SCRIPT, args=()):
+        """
+        A hosted karst under `strace -c`, whose result is FOLDER/strace when it has ended. Attached after the start, which
+        polls for what its threads have done a varying number of times.
+        """
+        with Karst(self.binary, self.new_folder(), script, args) as karst:
+            log = karst.folder / "strace.log"
+            tracer = spawn(["strace", "-f", "-c", "-o", karst.folder / "strace", "-p", karst.process.pid], log)
+            wait_for("strace", lambda: "attached" in log.read_text(), tracer)
+            yield karst
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(60)
 
     def disk_bench(self, socket, disk, rw, size, depth, seconds):
         """The row of all cores of `disk bench` at the karst of SOCKET."""
@@ -135,55 +126,6 @@ class Bench:
 
 # ---- counts ----
 
-# The turning of a reactor, worked or not: how often it turns for a request is chance.
-TURNING = re.compile(r"core/(reactor|poller|timer|fd_source|task\w*|clock)\.[ch]$")
-OWN = re.compile(r"(core|drivers|targets|blob)/")
-
-
-def callgrind_counts(path):
-    """(instructions, those of own code but for the turning of reactors, calls of allocators) of a callgrind file."""
-    files, functions = {}, {}
-    total = own = calls = 0
-    callee, counted, inclusive = None, False, False
-
-    def name_of(table, number, name):
-        if name:
-            table[number] = name
-        return table.get(number, "")
-
-    for line in path.read_text(errors="replace").splitlines():
-        match = re.match(r"(fl|fi|fe|fn|cfn)=\((\d+)\)(?: (.*))?$", line)
-        if match and match.group(1) == "cfn":
-            callee = re.sub(r"'\d+$", "", name_of(functions, *match.groups()[1:]))
-        elif match and match.group(1) == "fn":
-            name_of(functions, *match.groups()[1:])
-        elif match:
-            source = name_of(files, *match.groups()[1:])
-            counted = bool(OWN.search(source)) and not TURNING.search(source)
-        elif line.startswith("calls="):
-            calls += int(line[6:].split()[0]) if callee in ALLOCATORS else 0
-            inclusive = True            # the next line is the callee's cost
-        elif line.startswith(("summary:", "totals:")):
-            total = int(line.split()[1])
-        elif re.match(r"[+\-*\d]\S* \d+$", line):
-            own += int(line.split()[1]) if counted and not inclusive else 0
-            inclusive = False
-        elif line.startswith(("cfi=", "cfl=")):
-            match = re.match(r"cf[il]=\((\d+)\)(?: (.*))?$", line)
-            name_of(files, *match.groups())
-    return total, own, calls
-
-
-def strace_counts(path):
-    """{system call: count} of `strace -c`, without those that failed, which are reads in vain of who polls."""
-    counts = {}
-    for line in path.read_text().splitlines():
-        fields = line.split()
-        if len(fields) >= 5 and re.match(r"[\d.]+$", fields[0]) and fields[-1] != "total":
-            counts[fields[-1]] = int(fields[3]) - (int(fields[4]) if len(fields) > 5 else 0)
-    return counts
-
-
 def callgrind_run(bench, op, depth, count):
     with bench.under_valgrind() as (port, folder):
         bench.nvme(port, op, depth, count, "lockstep")
@@ -191,15 +133,9 @@ def callgrind_run(bench, op, depth, count):
 
 
 def strace_run(bench, op, depth, count):
-    """Attached after the start, which polls for what its threads have done a varying number of times."""
-    with Karst(bench.binary, bench.new_folder(), SCRIPT) as karst:
-        path = karst.folder / "strace"
-        tracer = spawn(["strace", "-f", "-c", "-o", path, "-p", karst.process.pid], karst.folder / "strace.log")
-        wait_for("strace", lambda: "attached" in (karst.folder / "strace.log").read_text(), tracer)
+    with bench.under_strace() as karst:
         bench.nvme(karst.port, op, depth, count)
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(60)
-    return strace_counts(path)
+    return strace_counts(karst.folder / "strace")
 
 
 def bench_counts(bench, table):
@@ -252,7 +188,7 @@ def bench_rates(bench, table):
     table.heading("Requests of 4 KiB, one connection: rate as a share of bare sockets with the same messages")
     seconds, rounds = (0.3, 3) if bench.quick else (1.0, 5)
     with Karst(bench.binary, bench.new_folder(), SCRIPT, ["-c", str(two_cores()[0])]) as karst:
-        bench.put_first(karst)
+        put_first(karst)
         for op, sizes in SIZES.items():
             with echo_server(bench, *sizes) as (port, echo_pid):
                 for depth in DEPTHS:
@@ -278,8 +214,8 @@ def native_rates(bench, table, seconds, rounds):
     on_far, on_near = on_cores()
     with Karst(bench.binary, bench.new_folder(), FAR_SCRIPT, on_far) as far, \
             Karst(bench.binary, bench.new_folder(), NEAR_SCRIPT.format(far=far.port), on_near) as near:
-        bench.put_first(far)
-        bench.put_first(near)
+        put_first(far)
+        put_first(near)
         for rw, (size, depth) in ((rw, how) for how in NATIVE for rw in ("randread", "randwrite")):
             sizes = (72, 24 + size) if rw == "randread" else (72 + size, 24)
             with echo_server(bench, *sizes) as (port, _):
@@ -404,12 +340,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=TOP / "out")
     parser.add_argument("--quick", action="store_true", help="shorter runs, rougher figures")
-    parser.add_argument("--only", choices=("counts", "rates", "native", "volumes", "queues", "idle", "sizes", "appliance"),
+    parser.add_argument("--only", choices=("counts", "rates", "native", "vhost", "volumes", "queues", "idle", "sizes", "appliance"),
                         action="append")
     options = parser.parse_args()
     table = Table()
     parts = {"counts": bench_counts, "rates": bench_rates, "native": bench_native,
-             "volumes": lambda *args: bench_volumes(*args, callgrind_counts), "queues": bench_queues, "idle": bench_idle,
+             "vhost": bench_vhost, "volumes": bench_volumes, "queues": bench_queues, "idle": bench_idle,
              "sizes": bench_sizes, "appliance": bench_appliance}
     with tempfile.TemporaryDirectory(prefix="karst-bench-") as folder:
         bench = Bench(options.out.resolve(), Path(folder), options.quick)

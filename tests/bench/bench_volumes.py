@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from hosted import Karst
+from measure import callgrind_counts, put_first
 
 GIB = 1 << 30
 RAM_SCRIPT = """disk create ram raw size=1G block=4096
@@ -32,7 +33,7 @@ VOLUMES = 10000
 def ratios(bench, table, name, script, seconds, rounds):
     """The same bench on the raw disk and on a thick volume of the same size, in turns."""
     with Karst(bench.binary, bench.new_folder(), script, ["-c", str(min(os.sched_getaffinity(0)))]) as karst:
-        bench.put_first(karst)
+        put_first(karst)
         for rw in ("randwrite", "randread"):
             for depth in (1, 32):
                 rows = {"raw": [], "s/thick": []}
@@ -46,19 +47,19 @@ def ratios(bench, table, name, script, seconds, rounds):
                           "goal 0.98; {:.0f} of {:.0f} a second".format(*(median(rows[d]) for d in ("s/thick", "raw"))))
 
 
-def instructions(bench, counts, rw, disk, seconds):
+def instructions(bench, rw, disk, seconds):
     with bench.under_valgrind(RAM_SCRIPT, ["-c", str(min(os.sched_getaffinity(0)))]) as (_, folder):
         requests = bench.disk_bench(folder / "sock", disk, rw, 4096, 32, seconds)["requests"]
-    total, own, _ = counts(folder / "callgrind")
+    total, own, _ = callgrind_counts(folder / "callgrind")
     return requests, own, total
 
 
-def added_instructions(bench, table, counts):
+def added_instructions(bench, table):
     short, long = (0.3, 1.5) if bench.quick else (1, 4)
     for rw in ("randread", "randwrite"):
         per = {}
         for disk in ("raw", "s/thick"):
-            few, many = (instructions(bench, counts, rw, disk, seconds) for seconds in (short, long))
+            few, many = (instructions(bench, rw, disk, seconds) for seconds in (short, long))
             ops, own, _ = (b - a for a, b in zip(few, many))
             per[disk] = own / ops
         table.row(f"{rw}: instructions added by the volume", f"{per['s/thick'] - per['raw']:.0f}",
@@ -140,13 +141,13 @@ def loads(bench, table):
                           f"their disks made by {karst.ready.group(1)} ms after the start; goal 2000 ms, clean")
 
 
-def bench_volumes(bench, table, counts):
+def bench_volumes(bench, table):
     seconds, rounds = (0.3, 3) if bench.quick else (1, 5)
     table.heading("Volumes: rate as a share of the disk underneath, one reactor")
     ratios(bench, table, "a RAM disk", RAM_SCRIPT, seconds, rounds)
     ratios(bench, table, "a file", FILE_SCRIPT, seconds, rounds)
     table.heading("Volumes: per request of 4 KiB, depth 32, RAM disk (difference of two runs)")
-    added_instructions(bench, table, counts)
+    added_instructions(bench, table)
     table.heading("Volumes: operations")
     first_writes(bench, table, seconds)
     snapshots(bench, table)
