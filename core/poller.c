@@ -9,10 +9,14 @@
 void poller_start(struct poller *p)
 {
 	struct reactor *r = reactor_current;
+	struct list *before = &r->pollers;
 
 	p->armed = false;
 	p->rounds = p->work = 0;
-	list_push(&r->pollers, &p->link);
+	while (!p->late && before->prev != &r->pollers &&
+	       list_entry(before->prev, struct poller, link)->late)
+		before = before->prev;
+	list_push(before, &p->link);
 	r->poller_count++;
 }
 

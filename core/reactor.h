@@ -51,8 +51,10 @@ struct poller {
 	enum poller_arm (*arm)(struct poller *p);
 	/* Called after it woke, if it was armed; may be NULL. */
 	void (*disarm)(struct poller *p);
-	struct list link;
+	/* A disk's: comes after those of who uses disks, and begins in a round what it brought. */
+	bool late;
 	bool armed;
+	struct list link;
 	uint64_t rounds, work;          /* figures: calls, and units of work that they returned */
 };
 

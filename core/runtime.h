@@ -68,6 +68,7 @@ struct reactor {
 	int batch_next, batch_count;
 	uint64_t fd_polled_us;
 	unsigned fd_skipped_rounds;
+	unsigned fd_silent_rounds;      /* with work, since a descriptor had an event */
 	struct epoll_event batch[FD_BATCH];
 
 	/* task.c */

@@ -231,6 +231,7 @@ int uring_chan_open(struct bdev_chan *chan)
 		.poll = uring_poll,
 		.arm = uring_arm,
 		.disarm = uring_disarm,
+		.late = true,
 	};
 	poller_start(&u->poller);
 	return 0;

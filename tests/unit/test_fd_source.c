@@ -203,6 +203,32 @@ static void test_a_busy_poller_does_not_starve_descriptors(void **state)
 	poller_stop(&busy);
 }
 
+/* Who has long had all of its work from elsewhere does not ask in each round without any. */
+static void test_silent_descriptors_are_asked_now_and_then_until_one_speaks(void **state)
+{
+	struct poller busy = { .name = "busy", .poll = work_poll };
+	struct wire w = { 0 };
+
+	poller_start(&busy);
+	wire_open(&w, EPOLLIN);
+	for (unsigned i = 0; i < 100; i++)
+		reactor_round();
+	poller_stop(&busy);
+	clock_simulate_advance(20);
+	reactor_round();
+	wire_write(&w);
+	reactor_round();
+	assert_int_equal(w.events, 0);
+	clock_simulate_advance(20);
+	reactor_round();
+	assert_int_equal(w.events, 1);
+	wire_write(&w);
+	reactor_round();
+	assert_int_equal(w.events, 2);
+	fd_source_remove(&w.source);
+	wire_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +240,7 @@ int main(void)
 		loop_test(test_removal_after_close_is_allowed),
 		loop_test(test_bad_descriptor_is_an_error),
 		loop_test(test_a_busy_poller_does_not_starve_descriptors),
+		loop_test(test_silent_descriptors_are_asked_now_and_then_until_one_speaks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,35 @@ static void test_a_stopped_one_may_start_again(void **state)
 	}
 }
 
+static int late_poll(struct poller *p)
+{
+	struct probe *probe = container_of(p, struct probe, poller);
+
+	/* all others have been called in this round */
+	for (unsigned i = 0; i < 3 && probe->stops[i]; i++)
+		assert_int_equal(probe->stops[i]->polls, probe->polls + 1);
+	probe->polls++;
+	return 0;
+}
+
+static void test_a_disks_poller_comes_after_those_that_started_later(void **state)
+{
+	struct probe p[3] = { 0 }, late[2] = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		late[i].poller = (struct poller){ "late", .poll = late_poll, .late = true };
+		for (unsigned j = 0; j < 3; j++)
+			late[i].stops[j] = &p[j];
+		poller_start(&late[i].poller);
+	}
+	start(p, 3);
+	for (unsigned i = 0; i < 5; i++)
+		reactor_round();
+	assert_int_equal(late[0].polls, 5);
+	assert_int_equal(late[1].polls, 5);
+	assert_int_equal(p[2].polls, 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +188,7 @@ int main(void)
 		loop_test(test_one_stops_and_frees_itself),
 		loop_test(test_one_starts_another),
 		loop_test(test_a_stopped_one_may_start_again),
+		loop_test(test_a_disks_poller_comes_after_those_that_started_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
