@@ -8,6 +8,7 @@
 #define SPEC_SCSI_H
 
 #include <stdint.h>
+#include <string.h>
 
 enum scsi_opcode {
 	SCSI_TEST_UNIT_READY = 0x00,
@@ -184,7 +185,17 @@ enum scsi_tmf {
 static inline uint64_t scsi_be(const uint8_t *p, unsigned bytes)
 {
 	uint64_t v = 0;
+	uint32_t half;
 
+	/* the widths of READ and WRITE at once */
+	if (bytes == sizeof(v)) {
+		memcpy(&v, p, sizeof(v));
+		return __builtin_bswap64(v);
+	}
+	if (bytes == sizeof(half)) {
+		memcpy(&half, p, sizeof(half));
+		return __builtin_bswap32(half);
+	}
 	while (bytes--)
 		v = v << 8 | *p++;
 	return v;

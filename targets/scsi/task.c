@@ -6,6 +6,7 @@
  */
 #include "targets/scsi/scsi.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void scsi_end(struct scsi_task *task)
@@ -118,7 +119,14 @@ void scsi_iov_cut(struct iovec *iov, uint16_t *count, uint32_t bytes)
 static bool fields_known(struct scsi_task *task)
 {
 	const struct scsi_cmd *cmd = task->cmd;
+	uint64_t cdb[2], usage[2];
 
+	static_assert(sizeof(cdb) == sizeof(cmd->usage), "a CDB is two words");
+	/* nearly always there is nothing, not even behind a shorter CDB */
+	memcpy(cdb, task->cdb, sizeof(cdb));
+	memcpy(usage, cmd->usage, sizeof(usage));
+	if (likely(((cdb[0] & ~usage[0]) | (cdb[1] & ~usage[1])) == 0))
+		return true;
 	for (unsigned i = 1; i < cmd->len; i++) {
 		uint8_t foreign = (uint8_t)(task->cdb[i] & ~cmd->usage[i]);
 

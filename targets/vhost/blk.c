@@ -3,7 +3,7 @@
  * virtio-blk (virtio 1.2, 5.2): a disk as the guest's block device. Requests count in sectors of
  * 512 bytes, disks in their own blocks: what is not a whole block is an error of the guest.
  */
-#include "targets/vhost/vhost.h"
+#include "targets/vhost/req.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -94,7 +94,7 @@ static void blk_transfer(struct blk_req *blk, const struct vh_blk *dev, bool wri
 	io->flags = req->queue->memory->dma ? 0 : IO_FOREIGN;
 	if (writes && atomic_load_explicit(&dev->write_through, memory_order_relaxed))
 		io->flags |= IO_FUA;
-	io->iov = writes ? req->iov : vh_req_in(req);
+	io->iov = writes ? req->out : req->in;
 	io->iov_count = writes ? req->out_count : req->in_count;
 	io->done = blk_io_done;
 	blk->written = writes ? 0 : bytes;

@@ -3,12 +3,27 @@
  * From descriptors to memory: each is checked against the memory table as it is now and becomes
  * pieces of a request's iov. Shared by both ring formats.
  */
-#include "targets/vhost/vhost.h"
+#include "targets/vhost/req.h"
 
 #include <string.h>
 
-const char *vh_chain_add(const struct vh_queue *queue, struct vh_req *req, uint64_t addr,
-			 uint32_t len, bool writes)
+/* LEN bytes at ADDR as pieces of REQ from AT on; nearly always one, where the last address was. */
+static unsigned translate(struct vh_queue *queue, struct vh_req *req, unsigned at, uint64_t addr,
+			  uint32_t len)
+{
+	char *host = vh_region_bytes(queue->region, addr, len);
+
+	if (unlikely(!host || at == VH_IOV_MAX)) {
+		queue->region = vh_memory_region(queue->memory, addr);
+		return vh_memory_translate(queue->memory, addr, len, req->iov + at,
+					   VH_IOV_MAX - at);
+	}
+	req->iov[at] = (struct iovec){ host, len };
+	return 1;
+}
+
+const char *vh_chain_add(struct vh_queue *queue, struct vh_req *req, uint64_t addr, uint32_t len,
+			 bool writes)
 {
 	unsigned at = req->out_count + req->in_count, count;
 	uint32_t *bytes = writes ? &req->in_bytes : &req->out_bytes;
@@ -19,7 +34,7 @@ const char *vh_chain_add(const struct vh_queue *queue, struct vh_req *req, uint6
 		return "memory to read after memory to write";
 	if (unlikely(add_overflows(*bytes, len, bytes)))
 		return "a request of more than 4 GiB";
-	count = vh_memory_translate(queue->memory, addr, len, req->iov + at, VH_IOV_MAX - at);
+	count = translate(queue, req, at, addr, len);
 	if (unlikely(count == 0))
 		return "a descriptor that is not guest memory, or too many of them";
 	if (writes)
@@ -29,67 +44,50 @@ const char *vh_chain_add(const struct vh_queue *queue, struct vh_req *req, uint6
 	return NULL;
 }
 
-bool vh_req_take(struct vh_req *req, void *data, size_t len)
+bool vh_req_take_pieces(struct vh_req *req, void *data, size_t len)
 {
 	char *to = data;
-	unsigned used = 0;
 
 	if (req->out_bytes < len)
 		return false;
-	req->out_bytes -= (uint32_t)len;
 	while (len) {
-		struct iovec *iov = &req->iov[used];
-		size_t part = MIN(len, iov->iov_len);
+		size_t part = MIN(len, req->out->iov_len);
 
-		memcpy(to, iov->iov_base, part);
+		memcpy(to, vh_part_front(&req->out, &req->out_count, &req->out_bytes, part), part);
 		to += part;
 		len -= part;
-		iov->iov_base = (char *)iov->iov_base + part;
-		iov->iov_len -= part;
-		used += iov->iov_len == 0;
-	}
-	if (used) {
-		req->out_count = (uint16_t)(req->out_count - used);
-		memmove(req->iov, req->iov + used,
-			(req->out_count + req->in_count) * sizeof(req->iov[0]));
 	}
 	return true;
 }
 
-unsigned vh_req_take_front(struct vh_req *req, size_t len, struct iovec *piece, unsigned max)
+unsigned vh_req_take_front_pieces(struct vh_req *req, size_t len, struct iovec *piece, unsigned max)
 {
-	struct iovec *in = vh_req_in(req);
-	unsigned count = 0, used = 0;
+	unsigned count = 0;
 
 	if (req->in_bytes < len)
 		return 0;
-	req->in_bytes -= (uint32_t)len;
 	while (len) {
-		size_t part = MIN(len, in[used].iov_len);
+		size_t part = MIN(len, req->in->iov_len);
 
 		if (count == max)
 			return 0;
-		piece[count++] = (struct iovec){ in[used].iov_base, part };
+		piece[count++] = (struct iovec){
+			vh_part_front(&req->in, &req->in_count, &req->in_bytes, part), part,
+		};
 		len -= part;
-		in[used].iov_base = (char *)in[used].iov_base + part;
-		in[used].iov_len -= part;
-		used += in[used].iov_len == 0;
 	}
-	req->in_count = (uint16_t)(req->in_count - used);
-	memmove(in, in + used, req->in_count * sizeof(in[0]));
 	return count;
 }
 
 unsigned vh_req_take_back(struct vh_req *req, size_t len, struct iovec *piece, unsigned max)
 {
-	struct iovec *in = vh_req_in(req);
 	unsigned count = 0;
 
 	if (req->in_bytes < len)
 		return 0;
 	req->in_bytes -= (uint32_t)len;
 	while (len) {
-		struct iovec *last = &in[req->in_count - 1];
+		struct iovec *last = &req->in[req->in_count - 1];
 		size_t part = MIN(len, last->iov_len);
 
 		if (count == max)
@@ -105,8 +103,7 @@ unsigned vh_req_take_back(struct vh_req *req, size_t len, struct iovec *piece, u
 	return count;
 }
 
-void vh_scatter(const struct vh_req *req, const struct iovec *piece, unsigned count,
-		const void *data, size_t len)
+void vh_scatter_pieces(const struct iovec *piece, unsigned count, const void *data, size_t len)
 {
 	const char *from = data;
 
@@ -117,5 +114,4 @@ void vh_scatter(const struct vh_req *req, const struct iovec *piece, unsigned co
 		from += part;
 		len -= part;
 	}
-	vh_req_wrote(req, piece, count);
 }

@@ -182,16 +182,18 @@ void vh_memory_free(struct vh_memory *memory)
 
 /* ---- addresses ---- */
 
-/* The region with GUEST in it. There are few: the first is nearly always the one. */
-static const struct vh_region *region_at(const struct vh_memory *memory, uint64_t guest)
+/* There are few: the first is nearly always the one. */
+const struct vh_region *vh_memory_region(const struct vh_memory *memory, uint64_t guest)
 {
+	static const struct vh_region none;
+
 	for (unsigned i = 0; i < memory->count; i++) {
 		const struct vh_region *region = memory->region[i];
 
 		if (guest - region->guest < region->size)
 			return region;
 	}
-	return NULL;
+	return &none;
 }
 
 unsigned vh_memory_translate(const struct vh_memory *memory, uint64_t guest, uint32_t len,
@@ -200,11 +202,11 @@ unsigned vh_memory_translate(const struct vh_memory *memory, uint64_t guest, uin
 	unsigned count = 0;
 
 	while (len) {
-		const struct vh_region *region = region_at(memory, guest);
+		const struct vh_region *region = vh_memory_region(memory, guest);
 		uint64_t at;
 		uint32_t part;
 
-		if (unlikely(!region || count == max))
+		if (unlikely(!region->size || count == max))
 			return 0;
 		at = guest - region->guest;
 		part = (uint32_t)MIN(len, region->size - at);
@@ -218,11 +220,7 @@ unsigned vh_memory_translate(const struct vh_memory *memory, uint64_t guest, uin
 
 void *vh_memory_guest(const struct vh_memory *memory, uint64_t guest, uint64_t len)
 {
-	const struct vh_region *region = region_at(memory, guest);
-
-	if (!region || len > region->size - (guest - region->guest))
-		return NULL;
-	return region->host + (guest - region->guest);
+	return vh_region_bytes(vh_memory_region(memory, guest), guest, len);
 }
 
 void *vh_memory_user(const struct vh_memory *memory, uint64_t user, uint64_t len, uint64_t *guest)

@@ -4,7 +4,7 @@
  * counters that say whose a descriptor is. The first descriptor of a batch of used ones gets its
  * flags last, so that the driver sees the batch at once.
  */
-#include "targets/vhost/vhost.h"
+#include "targets/vhost/req.h"
 
 #include <errno.h>
 
@@ -54,9 +54,9 @@ static const char *indirect_chain(struct vh_queue *queue, struct vh_req *req, ui
 	if (len % sizeof(struct virtq_packed_desc) || count == 0 || count > VH_CHAIN_MAX)
 		return "an indirect table of a wrong length";
 	for (unsigned i = 0; i < count; i++) {
-		const void *where = vh_memory_guest(queue->memory, table + i * sizeof(struct
-						    virtq_packed_desc),
-						    sizeof(struct virtq_packed_desc));
+		const void *where = vh_queue_guest(queue, table + i *
+						   sizeof(struct virtq_packed_desc),
+						   sizeof(struct virtq_packed_desc));
 		struct virtq_packed_desc desc;
 		const char *why;
 

@@ -6,7 +6,7 @@
  * STOPPED -start-> RUNNING -stop-> DRAINING -(nothing in flight)-> STOPPED; what the guest does
  * wrong leads from RUNNING to BROKEN, which only stop leaves.
  */
-#include "targets/vhost/vhost.h"
+#include "targets/vhost/req.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +73,7 @@ void vh_req_done(struct vh_req *req, uint32_t written)
 	list_push_front(&queue->free, &req->link);
 	queue->inflight_count--;
 	queue->served++;
-	vh_req_wrote(req, vh_req_in(req), req->in_count);
+	vh_req_wrote(req, req->in, req->in_count);
 	/* a broken ring is not written any more: nobody knows what is where */
 	if (likely(queue->state != VH_QUEUE_BROKEN)) {
 		queue->ring->push(queue, req, written);
@@ -81,13 +81,18 @@ void vh_req_done(struct vh_req *req, uint32_t written)
 			vh_inflight_pushed(queue, req);
 		queue->pushed++;
 	}
-	if (unlikely(queue->inflight_count == 0 && !queue->drained.set))
+	if (queue->inflight_count)
+		return;
+	/* nothing more can come in this round: the guest need not wait for the next */
+	if (queue->pushed)
+		queue_publish(queue);
+	if (unlikely(!queue->drained.set))
 		event_signal(&queue->drained);
 }
 
 /* ---- taking them ---- */
 
-static int queue_take(struct vh_queue *queue, struct vh_req *req)
+static int queue_pop(struct vh_queue *queue, struct vh_req *req)
 {
 	int rc;
 
@@ -101,39 +106,59 @@ static int queue_take(struct vh_queue *queue, struct vh_req *req)
 	return rc;
 }
 
-static bool queue_wants(const struct vh_queue *queue)
+static unsigned queue_wants(const struct vh_queue *queue)
 {
 	const struct vh_device_ops *ops = queue->session->dev->ops;
 
-	return !ops->wants || ops->wants(queue);
+	return ops->wants ? MIN(ops->wants(queue), (unsigned)VH_POLL_BUDGET) : VH_POLL_BUDGET;
+}
+
+/*
+ * The next request, NULL: none. What the guest wrote for it is fetched from its cache, to be ours
+ * alone, while others are taken: the header, and where the answer goes.
+ */
+static struct vh_req *queue_take(struct vh_queue *queue)
+{
+	struct vh_req *req = list_first_entry(&queue->free, struct vh_req, link);
+
+	/* what was not shown has its place in the ring still */
+	if (queue->inflight_count + queue->pushed >= queue->size || !req ||
+	    queue_pop(queue, req) <= 0)
+		return NULL;
+	list_del(&req->link);
+	list_push(&queue->busy, &req->link);
+	queue->inflight_count++;
+	req->out = req->iov;
+	req->in = req->iov + req->out_count;
+	__builtin_prefetch(req->iov[0].iov_base, 1);
+	if (likely(req->in_count)) {
+		__builtin_prefetch(req->in[0].iov_base, 1);
+		__builtin_prefetch(req->in[req->in_count - 1].iov_base, 1);
+	}
+	return req;
 }
 
 static int queue_poll(struct poller *poller)
 {
 	struct vh_queue *queue = container_of(poller, struct vh_queue, poller);
+	struct vh_req *taken[VH_POLL_BUDGET];
+	unsigned count = 0, wants;
 	uint32_t bytes = 0;
 	int work = queue->pushed;
 
 	if (unlikely(queue_cut(queue)))
 		return 0;
-	for (unsigned i = 0; i < VH_POLL_BUDGET && bytes < VH_POLL_BYTES &&
-			     queue->state == VH_QUEUE_RUNNING; i++) {
-		struct vh_req *req = list_first_entry(&queue->free, struct vh_req, link);
-
-		/* what was not shown has its place in the ring still */
-		if (queue->inflight_count + queue->pushed >= queue->size || !req ||
-		    !queue_wants(queue) || queue_take(queue, req) <= 0)
-			break;
-		list_del(&req->link);
-		list_push(&queue->busy, &req->link);
-		queue->inflight_count++;
-		bytes += MIN(req->out_bytes, VH_POLL_BYTES) + MIN(req->in_bytes, VH_POLL_BYTES);
-		work++;
-		queue->session->dev->ops->exec(req);
-	}
 	if (queue->pushed && queue->state != VH_QUEUE_BROKEN)
 		queue_publish(queue);
-	return work;
+	wants = queue->state == VH_QUEUE_RUNNING ? queue_wants(queue) : 0;
+	while (count < wants && bytes < VH_POLL_BYTES && (taken[count] = queue_take(queue))) {
+		const struct vh_req *req = taken[count++];
+
+		bytes += MIN(req->out_bytes, VH_POLL_BYTES) + MIN(req->in_bytes, VH_POLL_BYTES);
+	}
+	for (unsigned i = 0; i < count; i++)
+		queue->session->dev->ops->exec(taken[i]);
+	return work + (int)count;
 }
 
 static enum poller_arm queue_arm(struct poller *poller)
@@ -211,13 +236,19 @@ static int requests_make(struct vh_queue *queue)
 	return 0;
 }
 
+static void queue_memory(struct vh_queue *queue)
+{
+	queue->memory = queue->session->memory;
+	queue->region = vh_memory_region(queue->memory, 0);
+}
+
 static int queue_map(struct vh_queue *queue)
 {
 	const struct vh_session *session = queue->session;
 	bool packed = session->features & 1ull << VIRTIO_F_RING_PACKED;
 
 	queue->ring = packed ? &vh_packed_ops : &vh_split_ops;
-	queue->memory = session->memory;
+	queue_memory(queue);
 	queue->size = queue->num;
 	queue->event_idx = session->features & 1ull << VIRTIO_F_EVENT_IDX;
 	queue->indirect = session->features & 1ull << VIRTIO_F_INDIRECT_DESC;
@@ -303,7 +334,7 @@ static void queue_base(struct vh_queue *queue)
 
 void vh_queue_remap(struct vh_queue *queue)
 {
-	queue->memory = queue->session->memory;
+	queue_memory(queue);
 	if (queue->state == VH_QUEUE_BROKEN)
 		return;
 	queue_base(queue);

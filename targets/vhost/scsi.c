@@ -59,7 +59,8 @@ static void scsi_done(struct scsi_task *task)
 		.response = response[task->outcome],
 	};
 
-	memcpy(reply.sense, task->sense, task->sense_len);
+	if (unlikely(task->sense_len))
+		memcpy(reply.sense, task->sense, task->sense_len);
 	reply_send(scsi, &reply, task->in_bytes ? task->moved : 0);
 }
 
@@ -92,8 +93,8 @@ static void scsi_command(struct vh_req *req)
 	task->lun = (uint16_t)lun;
 	memcpy(&task->tag, request.tag, sizeof(task->tag));
 	memcpy(task->cdb, request.cdb, sizeof(task->cdb));
-	task->out = req->iov;
-	task->in = vh_req_in(req);
+	task->out = req->out;
+	task->in = req->in;
 	task->out_count = req->out_count;
 	task->in_count = req->in_count;
 	task->out_bytes = req->out_bytes;
@@ -123,9 +124,10 @@ static void scsi_dispatch(struct vh_req *req)
 	}
 }
 
-static bool scsi_wants(const struct vh_queue *queue)
+static unsigned scsi_wants(const struct vh_queue *queue)
 {
-	return queue->index != VIRTIO_SCSI_EVENT_QUEUE || vh_scsi_event_wanted(queue);
+	return queue->index == VIRTIO_SCSI_EVENT_QUEUE ? vh_scsi_events_wanted(queue) :
+	       VH_POLL_BUDGET;
 }
 
 /* ---- features ---- */

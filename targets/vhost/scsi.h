@@ -4,7 +4,7 @@
 #define VHOST_SCSI_H
 
 #include "targets/scsi/scsi.h"
-#include "targets/vhost/vhost.h"
+#include "targets/vhost/req.h"
 
 enum {
 	SCSI_TARGETS_MAX = 256,
@@ -60,7 +60,8 @@ void vh_scsi_clear(struct vh_scsi *dev);
 /* A request of the control queue, of the event queue. */
 void vh_scsi_control(struct vh_req *req);
 void vh_scsi_event_give(struct vh_req *req);
-bool vh_scsi_event_wanted(const struct vh_queue *queue);
+/* How many there are for it. */
+unsigned vh_scsi_events_wanted(const struct vh_queue *queue);
 /* On reactor 0: an event for the guest, if it has asked for such (FEATURE). */
 void vh_scsi_event_post(struct vh_scsi *dev, unsigned feature, uint32_t event, unsigned target,
 			unsigned lun, uint32_t reason);

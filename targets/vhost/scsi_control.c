@@ -170,12 +170,13 @@ void vh_scsi_control(struct vh_req *req)
 
 /* ---- events ---- */
 
-bool vh_scsi_event_wanted(const struct vh_queue *queue)
+unsigned vh_scsi_events_wanted(const struct vh_queue *queue)
 {
 	const struct vh_scsi *dev = vh_scsi_of(queue->session->dev);
+	uint32_t count = atomic_load(&dev->event_in) - atomic_load(&dev->event_out);
 
-	return atomic_load(&dev->event_in) != atomic_load(&dev->event_out) ||
-	       atomic_load(&dev->event_missed);
+	/* that some were missed goes along with another, or alone */
+	return count ? count : atomic_load(&dev->event_missed);
 }
 
 /* REQ is memory for one event. */

@@ -112,6 +112,7 @@ struct vh_req {
 	uint16_t inflight;              /* packed: its first entry in the in-flight memory */
 	uint16_t out_count, in_count;   /* pieces that the device reads, then ones that it writes */
 	uint32_t out_bytes, in_bytes;
+	struct iovec *out, *in;         /* what is left of the parts, in iov */
 	struct iovec iov[VH_IOV_MAX];   /* out, then in */
 };
 
@@ -144,6 +145,7 @@ struct vh_queue {
 	const struct vh_ring_ops *ring;
 	struct vh_session *session;
 	const struct vh_memory *memory;
+	const struct vh_region *region; /* of memory: where the last address was; of no bytes */
 	uint8_t state;                  /* enum vh_queue_state */
 	bool event_idx, indirect;
 	bool polling;                   /* no kicks wanted now */
@@ -207,8 +209,8 @@ struct vh_device_ops {
 	int (*config_set)(struct vh_device *dev, unsigned offset, const uint8_t *data, size_t len);
 	/* On the queue's reactor: ends in vh_req_done, at once or later. */
 	void (*exec)(struct vh_req *req);
-	/* Whether a request should be taken from this queue now; NULL: always. */
-	bool (*wants)(const struct vh_queue *queue);
+	/* How many requests should be taken from this queue now; NULL: all. */
+	unsigned (*wants)(const struct vh_queue *queue);
 	/* The driver set its features, or the session ended (0). In the session's task. */
 	void (*negotiated)(struct vh_device *dev, uint64_t features);
 	/* The device was reset by the guest, or its front end went. May wait. May be NULL. */
@@ -374,6 +376,15 @@ unsigned vh_memory_translate(const struct vh_memory *memory, uint64_t guest, uin
 void *vh_memory_user(const struct vh_memory *memory, uint64_t user, uint64_t len, uint64_t *guest);
 /* LEN bytes in one region by guest address; NULL. */
 void *vh_memory_guest(const struct vh_memory *memory, uint64_t guest, uint64_t len);
+/* The region with GUEST in it; one of no bytes when there is none. */
+const struct vh_region *vh_memory_region(const struct vh_memory *memory, uint64_t guest);
+/* LEN bytes at GUEST, if they lie in REGION; NULL. */
+static inline char *vh_region_bytes(const struct vh_region *region, uint64_t guest, uint64_t len)
+{
+	uint64_t at = guest - region->guest;
+
+	return at < region->size && len <= region->size - at ? region->host + at : NULL;
+}
 /* Codes of vh_map_open; then the log is what it was. */
 int vh_log_set(struct vh_session *session, const struct vhost_user_log *base, int fd);
 void vh_log_clear(struct vh_log *log);
@@ -424,30 +435,13 @@ void vh_queue_remap(struct vh_queue *queue);
 void vh_queue_break(struct vh_queue *queue, const char *why);
 /* Tells the guest to look at its ring; once too often does no harm. */
 void vh_queue_call(struct vh_queue *queue);
-/* The device is done with REQ and has written WRITTEN bytes of its in part. */
-void vh_req_done(struct vh_req *req, uint32_t written);
-/* Memory taken off REQ's in part was written. What is left of that part vh_req_done logs. */
-static inline void vh_req_wrote(const struct vh_req *req, const struct iovec *piece, unsigned count)
+/* As vh_memory_guest, first where the last address was. */
+static inline void *vh_queue_guest(const struct vh_queue *queue, uint64_t guest, uint64_t len)
 {
-	if (unlikely(req->queue->log))
-		vh_log_iov(req->queue->log, req->queue->memory, piece, count);
+	void *where = vh_region_bytes(queue->region, guest, len);
+
+	return likely(where) ? where : vh_memory_guest(queue->memory, guest, len);
 }
-/* The out part, the in part. */
-static inline struct iovec *vh_req_in(struct vh_req *req)
-{
-	return req->iov + req->out_count;
-}
-/* Takes LEN bytes off the front of the out part, into DATA. False: there are fewer. */
-bool vh_req_take(struct vh_req *req, void *data, size_t len);
-/*
- * Takes LEN bytes off an end of the in part, as where they are: at most MAX pieces, how many, 0:
- * there are fewer bytes, or more pieces.
- */
-unsigned vh_req_take_front(struct vh_req *req, size_t len, struct iovec *piece, unsigned max);
-unsigned vh_req_take_back(struct vh_req *req, size_t len, struct iovec *piece, unsigned max);
-/* Writes LEN bytes of DATA into pieces taken off REQ. */
-void vh_scatter(const struct vh_req *req, const struct iovec *piece, unsigned count,
-		const void *data, size_t len);
 
 /* split.c, packed.c */
 /* The chain at req->head; codes as of pop. */
@@ -455,11 +449,6 @@ int vh_split_take(struct vh_queue *queue, struct vh_req *req);
 /* Adds one descriptor of the ring to REQ. NULL, or what is wrong. */
 const char *vh_packed_add(struct vh_queue *queue, struct vh_req *req,
 			  const struct virtq_packed_desc *desc);
-
-/* chain.c */
-/* Adds a descriptor's memory to REQ. NULL, or what is wrong. */
-const char *vh_chain_add(const struct vh_queue *queue, struct vh_req *req, uint64_t addr,
-			 uint32_t len, bool writes);
 
 /* inflight.c */
 int vh_inflight_create(struct vh_session *session, uint16_t queues, uint16_t size,
