@@ -34,10 +34,11 @@ def direct(image):
 class Guest:
     """A booted guest. FORWARD lists guest ports that get a port of this machine: self.ports. EXTRA arguments of QEMU
     may name vhost-user devices: its memory is shared. BOOT_FROM are the arguments that say from what it boots; it may
-    boot again when REBOOTS. INCOMING: it waits for the state of another, by migration from this address."""
+    boot again when REBOOTS. MACHINE: a command line, with machine and memory, that the rest is added to. With
+    `-incoming` it waits for the state of another."""
 
     def __init__(self, folder, forward=(), memory_mib=512, cpus=1, extra=(), boot_from=None, reboots=False,
-                 incoming=None, qemu=QEMU):
+                 machine=None):
         image = guest_image.build()
         self.modules = json.loads((image / "modules.json").read_text())
         self.ports = {port: free_port() for port in forward}
@@ -46,24 +47,26 @@ class Guest:
         net = "user,id=net0" + "".join(f",hostfwd=tcp:127.0.0.1:{out}-:{port}"
                                        for port, out in self.ports.items())
         agent = folder / "agent"
+        qemu, *words = machine or [
+            QEMU, "-M", "q35,memory-backend=mem", "-m", f"{memory_mib}M",
+            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on"]
         boot(lambda: self.start_vm(agent, [
-            qemu, "-M", "q35,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max",
-            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
-            "-smp", cpus, "-m", memory_mib, "-display", "none", "-nodefaults", "-no-user-config",
-            *([] if reboots else ["-no-reboot"]), *(["-incoming", incoming] if incoming else []),
-            *(boot_from or direct(image)), "-netdev", net, "-device", "virtio-net-pci,netdev=net0,romfile=",
+            qemu, "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", cpus, "-display", "none", "-nodefaults",
+            "-no-user-config", *([] if reboots else ["-no-reboot"]), *(direct(image) if boot_from is None else boot_from),
+            "-netdev", net, "-device", "virtio-net-pci,netdev=net0,romfile=",
             "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=agent",
             "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
-            "-serial", f"file:{self.kernel_log}", *extra], incoming))
+            "-serial", f"file:{self.kernel_log}", *words, *extra]))
         self.loaded = set()
 
-    def start_vm(self, agent, arguments, incoming):
+    def start_vm(self, agent, arguments):
         for path in (agent, agent.parent / "qmp"):
             path.unlink(missing_ok=True)
         self.vm = Vm(arguments, agent.parent)
         try:
             self.vm.socket_ready(agent)
-            self.agent = Agent(agent, agent.parent / "guest-agent.log", "guest", fresh=not incoming)
+            self.agent = Agent(agent, agent.parent / "guest-agent.log", "guest",
+                               fresh="-incoming" not in arguments)
         except AssertionError as error:
             log = self.kernel_log.read_text(errors="replace") if self.kernel_log.exists() else ""
             raise self.vm.failed(error, log) from None
