@@ -236,24 +236,27 @@ def expected_skips():
             for suite, names in suites.items() for name in names.split()}
 
 
-def test_libiscsi_conformance_test_has_no_failure_and_leaves_out_what_we_know(machine):
-    output = machine.guest.run(f"iscsi-test-cu -d -t ALL {' '.join(machine.generic)} 2>&1", 900).output
+def iscsi_test(machine, tests):
+    """{Suite.Test: its output}"""
+    output = machine.guest.run(f"iscsi-test-cu -d -t {tests} {' '.join(machine.generic)} 2>&1", 900).output
     assert "Tests completed with return value: 0" in output, output
-    failed, skipped, ran = [], {}, 0
-    for suite in re.split(r"^Suite: ", output, flags=re.M)[1:]:
-        for test in re.split(r"^  Test: ", suite, flags=re.M)[1:]:
-            name = f"{suite.split(None, 1)[0]}.{test.split(None, 1)[0]}"
-            ran += 1
-            if re.search(r"^FAILED|FAILED$|\[FAILED\]", test, re.M):
-                failed.append(f"{name}: {test}")
-            elif re.search(r"\[SKIPPED\]|does not support 0-blocks", test):
-                skipped[name] = test
-    assert not failed, "\n".join(failed)
+    return {f"{suite.split(None, 1)[0]}.{test.split(None, 1)[0]}": test
+            for suite in re.split(r"^Suite: ", output, flags=re.M)[1:]
+            for test in re.split(r"^  Test: ", suite, flags=re.M)[1:]}
+
+
+def test_libiscsi_conformance_test_has_no_failure_and_leaves_out_what_we_know(machine):
+    # on a disk as it was made: one of these takes block 256 for zeroes, where others write
+    both = iscsi_test(machine, "ALL.MultipathIO")
+    ran = {**iscsi_test(machine, "ALL"), **both}
+    failed = [name for name, text in ran.items() if re.search(r"^FAILED|FAILED$|\[FAILED\]", text, re.M)]
+    assert not failed, "\n".join(f"{name}: {ran[name]}" for name in failed)
+    skipped = {name for name, text in ran.items() if re.search(r"\[SKIPPED\]|does not support 0-blocks", text)}
     expected = expected_skips()
-    assert set(skipped) == set(expected), set(skipped) ^ set(expected)
+    assert skipped == set(expected), skipped ^ set(expected)
     for name, says in expected.items():
-        assert re.search(says, skipped[name]), (name, says, skipped[name])
-    assert ran - len(skipped) > 130
+        assert re.search(says, ran[name]), (name, says, ran[name])
+    assert len(ran) - len(skipped) > 130
 
 
 @pytest.mark.parametrize("part", WALK)
