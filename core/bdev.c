@@ -348,6 +348,14 @@ void bdev_space_set(struct bdev *bdev, bool low)
 	users_tell(bdev, BDEV_THRESHOLD);
 }
 
+void bdev_health_tell(struct bdev *bdev, const struct bdev_health *health)
+{
+	if (bdev->removing)
+		return;
+	bdev->told = *health;
+	users_tell(bdev, BDEV_HEALTH);
+}
+
 /* ---- users ---- */
 
 void bdev_watch_start(struct bdev_watch *watch)

@@ -37,6 +37,7 @@ enum bdev_event {
 	BDEV_REMOVED,           /* stop submitting, let io finish, then bdev_close() */
 	BDEV_RESIZED,           /* block_count changed (it never shrinks below an io in flight) */
 	BDEV_THRESHOLD,         /* space_low has changed */
+	BDEV_HEALTH,            /* the drive warns: bdev->told */
 };
 
 struct bdev_ctl;
@@ -165,6 +166,7 @@ struct bdev {
 	/* core/resv.c's; NULL while nobody holds a reservation */
 	const struct resv_state *resv;
 	struct bdev_chan *chan[REACTOR_MAX];
+	struct bdev_health told;        /* what the drive told by itself last: bdev_health_tell */
 };
 
 /* A user of a bdev; embedded by its owner. */
@@ -221,6 +223,8 @@ static inline bool bdev_forward(struct bdev_chan *under, struct io *io, uint64_t
 }
 /* For thin disks: LOW as long as their pool is past a threshold. Tells users when it changes. */
 void bdev_space_set(struct bdev *bdev, bool low);
+/* The drive has told by itself that its health is another. In a task; users are told. */
+void bdev_health_tell(struct bdev *bdev, const struct bdev_health *health);
 
 /* ---- for users ---- */
 

@@ -97,11 +97,17 @@ void nvme_ctrl_each_queue(struct nvme_ctrl *c, void (*fn)(struct nvme_queue *q))
 static void smart_event(struct nvme_ctrl *c)
 {
 	struct nvme_log_smart smart;
+	struct bdev_health health;
+	struct nvme_ns *ns;
 
-	if (nvme_admin_log(c, NVME_LID_SMART, UINT32_MAX, &smart, sizeof(smart)) == 0)
-		log_warn("%s: SMART: critical warning %02x, %u K, spare %u%%, used %u%%", c->name,
-			 smart.critical_warning, le16_un_get(smart.composite_temperature),
-			 smart.available_spare, smart.percentage_used);
+	if (nvme_admin_log(c, NVME_LID_SMART, UINT32_MAX, &smart, sizeof(smart)))
+		return;
+	log_warn("%s: SMART: critical warning %02x, %u K, spare %u%%, used %u%%", c->name,
+		 smart.critical_warning, le16_un_get(smart.composite_temperature),
+		 smart.available_spare, smart.percentage_used);
+	nvme_health_decode(&smart, &health);
+	list_for_each(ns, &c->namespaces, link)
+		bdev_health_tell(&ns->bdev, &health);
 }
 
 static void error_event(struct nvme_ctrl *c)

@@ -130,6 +130,27 @@ static uint64_t number_of(const uint8_t field[16])
 	return le64_get(low);
 }
 
+void nvme_health_decode(const struct nvme_log_smart *s, struct bdev_health *health)
+{
+	*health = (struct bdev_health){
+		.warnings = s->critical_warning & (BDEV_WARN_SPARE | BDEV_WARN_TEMPERATURE |
+						   BDEV_WARN_RELIABILITY | BDEV_WARN_READONLY |
+						   BDEV_WARN_BACKUP),
+		.spare = s->available_spare, .spare_threshold = s->available_spare_threshold,
+		.used = s->percentage_used,
+		.temperature_k = le16_un_get(s->composite_temperature),
+		.busy_minutes = number_of(s->controller_busy_time),
+		.power_cycles = number_of(s->power_cycles),
+		.power_on_hours = number_of(s->power_on_hours),
+		.unsafe_shutdowns = number_of(s->unsafe_shutdowns),
+		.media_errors = number_of(s->media_errors),
+		.warm_minutes = le32_get(s->warning_temperature_time),
+		.hot_minutes = le32_get(s->critical_temperature_time),
+	};
+	for (unsigned i = 0; i < BDEV_SENSORS; i++)
+		health->sensor_k[i] = le16_get(s->temperature_sensor[i]);
+}
+
 static int disk_health(struct bdev *bdev, struct bdev_health *health)
 {
 	struct nvme_ctrl *c = container_of(bdev, struct nvme_ns, bdev)->ctrl;
@@ -139,26 +160,9 @@ static int disk_health(struct bdev *bdev, struct bdev_health *health)
 	nvme_ctrl_get(c);
 	rc = nvme_admin_log(c, NVME_LID_SMART, UINT32_MAX, &s, sizeof(s));
 	nvme_ctrl_put(c);
-	if (rc)
-		return rc;
-	*health = (struct bdev_health){
-		.warnings = s.critical_warning & (BDEV_WARN_SPARE | BDEV_WARN_TEMPERATURE |
-						  BDEV_WARN_RELIABILITY | BDEV_WARN_READONLY |
-						  BDEV_WARN_BACKUP),
-		.spare = s.available_spare, .spare_threshold = s.available_spare_threshold,
-		.used = s.percentage_used,
-		.temperature_k = le16_un_get(s.composite_temperature),
-		.busy_minutes = number_of(s.controller_busy_time),
-		.power_cycles = number_of(s.power_cycles),
-		.power_on_hours = number_of(s.power_on_hours),
-		.unsafe_shutdowns = number_of(s.unsafe_shutdowns),
-		.media_errors = number_of(s.media_errors),
-		.warm_minutes = le32_get(s.warning_temperature_time),
-		.hot_minutes = le32_get(s.critical_temperature_time),
-	};
-	for (unsigned i = 0; i < BDEV_SENSORS; i++)
-		health->sensor_k[i] = le16_get(s.temperature_sensor[i]);
-	return 0;
+	if (rc == 0)
+		nvme_health_decode(&s, health);
+	return rc;
 }
 
 static void disk_destroy(struct bdev *bdev)

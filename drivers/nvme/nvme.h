@@ -275,6 +275,7 @@ struct nvme_ns *nvme_disk_ns(struct bdev *bdev);
 int nvme_disk_create(struct nvme_ctrl *c, uint32_t nsid, const struct nvme_ns_info *info);
 /* In a task of its own: unregisters; at the end c->wake is signalled. */
 void nvme_disk_leave(struct nvme_ns *ns);
+void nvme_health_decode(const struct nvme_log_smart *s, struct bdev_health *health);
 
 /* ---- scan.c: namespaces appear, change and go ---- */
 

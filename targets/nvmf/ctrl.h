@@ -32,6 +32,8 @@ enum nvmf_event {
 	NVMF_EVENT_NS_CHANGED,
 	NVMF_EVENT_ANA,
 	NVMF_EVENT_SPARE,
+	NVMF_EVENT_TEMPERATURE,
+	NVMF_EVENT_RELIABILITY,
 	NVMF_EVENT_DISCOVERY,
 	NVMF_EVENT_RESERVATION,
 	NVMF_EVENT_COUNT,
@@ -85,6 +87,7 @@ struct nvmf_ctrl {
 	uint16_t error_recovery;        /* of all, unless there are */
 	uint16_t *error_recovery_ns;    /* each namespace's own, by NSID - 1 */
 	uint32_t temperature[2];        /* thresholds, kelvin: over, under */
+	uint8_t smart_told;             /* warnings that are known to the host */
 	uint8_t host_behavior[512];
 	unsigned abort_count;           /* Abort commands under way */
 	struct nvmf_resv_log resv_log;

@@ -15,6 +15,7 @@ enum {
 	FEATURE_CHANGEABLE = 1 << 0,
 	FEATURE_DISCOVERY = 1 << 1,     /* discovery controllers have it too */
 	FEATURE_NS = 1 << 2,            /* of a namespace: NSID says of which */
+	FEATURE_WARNS = 1 << 3,         /* changes what the host is warned of: smart.c */
 	SUPPORTED_NS = 1 << 1,
 	SUPPORTED_CHANGEABLE = 1 << 2,
 	ERROR_RECOVERY_DULBE = 1 << 16,
@@ -258,14 +259,15 @@ static uint16_t hostid_set(struct nvmf_req *req, struct nvmf_ctrl *ctrl, uint32_
 static const struct feature features[] = {
 	{ NVME_FEAT_ARBITRATION, FEATURE_CHANGEABLE, 0, 0, arbitration_get, arbitration_set },
 	{ NVME_FEAT_POWER, FEATURE_CHANGEABLE, 0, 0, power_get, power_set },
-	{ NVME_FEAT_TEMPERATURE, FEATURE_CHANGEABLE, 0, TEMPERATURE_DEFAULT_OVER, temperature_get,
-	  temperature_set },
+	{ NVME_FEAT_TEMPERATURE, FEATURE_CHANGEABLE | FEATURE_WARNS, 0, TEMPERATURE_DEFAULT_OVER,
+	  temperature_get, temperature_set },
 	{ NVME_FEAT_ERROR_RECOVERY, FEATURE_CHANGEABLE | FEATURE_NS, 0, 0, error_recovery_get,
 	  error_recovery_set },
 	{ NVME_FEAT_WRITE_CACHE, FEATURE_CHANGEABLE, 0, 1, write_cache_get, write_cache_set },
 	{ NVME_FEAT_QUEUES, FEATURE_CHANGEABLE, 0, 0, queues_get, queues_set },
 	{ NVME_FEAT_WRITE_ATOMICITY, FEATURE_CHANGEABLE, 0, 0, atomicity_get, atomicity_set },
-	{ NVME_FEAT_AEC, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, aec_get, aec_set },
+	{ NVME_FEAT_AEC, FEATURE_CHANGEABLE | FEATURE_DISCOVERY | FEATURE_WARNS, 0, 0, aec_get,
+	  aec_set },
 	{ NVME_FEAT_KATO, FEATURE_CHANGEABLE | FEATURE_DISCOVERY, 0, 0, kato_get, kato_set },
 	{ NVME_FEAT_HOST_BEHAVIOR, FEATURE_CHANGEABLE, 512, 0, behavior_get, behavior_set },
 	{ NVME_FEAT_IOCS_PROFILE, FEATURE_CHANGEABLE, 0, 0, profile_get, profile_set },
@@ -282,6 +284,7 @@ void nvmf_feature_reset(struct nvmf_ctrl *ctrl)
 	ctrl->aec = ctrl->arbitration = ctrl->atomicity = 0;
 	error_recovery_all(ctrl, 0);
 	atomic_store(&ctrl->write_through, false);
+	ctrl->smart_told = 0;
 	ctrl->temperature[0] = TEMPERATURE_DEFAULT_OVER;
 	ctrl->temperature[1] = 0;
 	memset(ctrl->host_behavior, 0, sizeof(ctrl->host_behavior));
@@ -357,10 +360,16 @@ uint16_t nvmf_feature_set_parse(struct nvmf_req *req)
 
 void nvmf_feature_set_exec(struct nvmf_req *req)
 {
-	uint16_t status = feature_find(req)->set(req, req->queue->ctrl,
-						 le32_get(req->sqe.cdw11));
+	const struct feature *feature = feature_find(req);
+	struct nvmf_ctrl *ctrl = req->queue->ctrl;
+	uint16_t status = feature->set(req, ctrl, le32_get(req->sqe.cdw11));
 
-	nvmf_req_done(req, status ? status | NVME_STATUS_DNR : 0);
+	if (status)
+		nvmf_req_done(req, status | NVME_STATUS_DNR);
+	else if ((feature->flags & FEATURE_WARNS) && (ctrl->aec & NVME_SMART_WARNINGS))
+		nvmf_smart_look(req);
+	else
+		nvmf_req_done(req, 0);
 }
 
 uint16_t nvmf_feature_get_parse(struct nvmf_req *req)

@@ -56,6 +56,8 @@ static void ns_event(struct bdev_user *user, enum bdev_event event)
 	} else if (event == BDEV_THRESHOLD) {
 		if (ns->bdev->space_low)
 			nvmf_event_space_low(subsys, ns->nsid);
+	} else if (event == BDEV_HEALTH) {
+		nvmf_smart_warn(ns);
 	} else if (event == BDEV_REMOVED) {
 		log_warn("nvmf %s: namespace %u goes: its disk %s was removed", subsys->nqn,
 			 ns->nsid, ns->bdev->name);

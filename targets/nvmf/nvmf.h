@@ -103,6 +103,10 @@ uint64_t nvmf_log_offset(const struct nvmf_req *req);
 /* smart.c */
 uint16_t nvmf_smart_parse(struct nvmf_req *req);
 void nvmf_smart_exec(struct nvmf_req *req);
+/* Set Features that changed what the host is warned of: looks, warns, and ends REQ. */
+void nvmf_smart_look(struct nvmf_req *req);
+/* The drive of NS warns: so do we those who see it. On reactor 0. */
+void nvmf_smart_warn(const struct nvmf_ns *ns);
 
 /* nvm.c */
 extern const struct nvmf_cmd nvmf_nvm_cmds[256];

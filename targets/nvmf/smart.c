@@ -5,6 +5,10 @@
  * Traffic is what our disks have counted. The state of health is the drives' own, asked for when
  * the page is read, in a task; of several drives the worst counts, events and errors add up. A
  * namespace stays while its drive is asked, because the request is at it.
+ *
+ * A warning is told by an event, to hosts that want it, once until it is over: when a drive warns
+ * by itself, and when a host changes its thresholds or what it wants. Hosts see the end of a
+ * warning, as we do, when the page is read.
  */
 #include <string.h>
 
@@ -87,6 +91,13 @@ static bool temperature_warns(const struct nvmf_ctrl *ctrl, uint16_t temperature
 				  temperature_k >= ctrl->temperature[0]));
 }
 
+static uint8_t smart_warnings(const struct nvmf_ctrl *ctrl, const struct bdev_health *h,
+			      bool space_low)
+{
+	return h->warnings | (space_low ? NVME_SMART_SPARE : 0) |
+	       (temperature_warns(ctrl, h->temperature_k) ? NVME_SMART_TEMPERATURE : 0);
+}
+
 static void smart_emit(struct nvmf_req *req, const struct smart_sum *sum)
 {
 	const struct nvmf_ctrl *ctrl = req->queue->ctrl;
@@ -95,8 +106,7 @@ static void smart_emit(struct nvmf_req *req, const struct smart_sum *sum)
 	struct nvme_log_smart smart;
 
 	memset(&smart, 0, sizeof(smart));
-	smart.critical_warning = h->warnings | (sum->space_low ? NVME_SMART_SPARE : 0) |
-		(temperature_warns(ctrl, h->temperature_k) ? NVME_SMART_TEMPERATURE : 0);
+	smart.critical_warning = smart_warnings(ctrl, h, sum->space_low);
 	smart.composite_temperature = le16_un_make(h->temperature_k);
 	/* spare is also the space that thin volumes still can take */
 	if (sum->space_low || !sum->told)
@@ -122,25 +132,69 @@ static void smart_emit(struct nvmf_req *req, const struct smart_sum *sum)
 	nvmf_req_emit(req, nvmf_log_offset(req), 0, &smart, sizeof(smart));
 }
 
-/* In a task; namespaces may come and go while a drive is asked. */
-static uint16_t smart_run(struct nvmf_req *req)
+/* ---- events ---- */
+
+static const struct {
+	uint8_t warnings;
+	enum nvmf_event event;
+} alarms[] = {
+	{ NVME_SMART_SPARE, NVMF_EVENT_SPARE },
+	{ NVME_SMART_TEMPERATURE, NVMF_EVENT_TEMPERATURE },
+	{ NVME_SMART_RELIABILITY | NVME_SMART_READONLY | NVME_SMART_BACKUP_FAILED,
+	  NVMF_EVENT_RELIABILITY },
+};
+
+static void smart_tell(struct nvmf_ctrl *ctrl, uint8_t warnings)
+{
+	uint8_t news = warnings & ~ctrl->smart_told & ctrl->aec;
+
+	ctrl->smart_told |= warnings;
+	for (unsigned i = 0; i < ARRAY_SIZE(alarms); i++)
+		if (news & alarms[i].warnings)
+			nvmf_event_raise(ctrl, alarms[i].event);
+}
+
+void nvmf_smart_warn(const struct nvmf_ns *ns)
+{
+	const struct bdev *bdev = ns->bdev;
+	struct nvmf_ctrl *ctrl;
+
+	list_for_each(ctrl, &ns->subsys->ctrls, link)
+		if (nvmf_view_find(ctrl, ns->nsid))
+			smart_tell(ctrl, smart_warnings(ctrl, &bdev->told, bdev->space_low));
+}
+
+/* ---- commands ---- */
+
+/* In a task; namespaces may come and go while a drive is asked. NSID 0: all. */
+static void smart_sum(struct nvmf_req *req, uint32_t nsid, struct smart_sum *sum)
 {
 	struct nvmf_ctrl *ctrl = req->queue->ctrl;
-	uint32_t nsid = le32_get(req->sqe.nsid);
-	bool all = nsid == 0 || nsid == (uint32_t)NVME_NSID_ALL;
-	struct smart_sum sum = { .health.spare = SPARE_FULL };
 
-	/* what happens from here on may not be in the page */
-	if (!(le32_get(req->sqe.cdw10) & NVME_LOG_RAE))
-		nvmf_event_read(ctrl, NVMF_EVENT_SPARE);
+	*sum = (struct smart_sum){ .health.spare = SPARE_FULL };
 	for (uint32_t i = 0; i < nvmf_view(ctrl)->nn; i++) {
 		const struct nvmf_view *view = nvmf_view(ctrl);
 
 		req->ns = view->slots[i].ns;
-		if (!req->ns || (!all && i + 1 != nsid))
+		if (!req->ns || (nsid && i + 1 != nsid))
 			continue;
-		smart_add(&sum, req->ns->bdev, !all || !drive_counted(view, i));
+		smart_add(sum, req->ns->bdev, nsid || !drive_counted(view, i));
 	}
+}
+
+static uint16_t smart_run(struct nvmf_req *req)
+{
+	struct nvmf_ctrl *ctrl = req->queue->ctrl;
+	uint32_t nsid = le32_get(req->sqe.nsid);
+	struct smart_sum sum;
+
+	/* what happens from here on may not be in the page */
+	if (!(le32_get(req->sqe.cdw10) & NVME_LOG_RAE))
+		for (unsigned i = 0; i < ARRAY_SIZE(alarms); i++)
+			nvmf_event_read(ctrl, alarms[i].event);
+	smart_sum(req, nsid == (uint32_t)NVME_NSID_ALL ? 0 : nsid, &sum);
+	if (nsid == 0 || nsid == (uint32_t)NVME_NSID_ALL)
+		ctrl->smart_told = smart_warnings(ctrl, &sum.health, sum.space_low);
 	smart_emit(req, &sum);
 	return 0;
 }
@@ -157,4 +211,21 @@ uint16_t nvmf_smart_parse(struct nvmf_req *req)
 void nvmf_smart_exec(struct nvmf_req *req)
 {
 	nvmf_req_call(req, smart_run);
+}
+
+static uint16_t smart_look_run(struct nvmf_req *req)
+{
+	bool threshold = (uint8_t)le32_get(req->sqe.cdw10) == NVME_FEAT_TEMPERATURE;
+	struct nvmf_ctrl *ctrl = req->queue->ctrl;
+	struct smart_sum sum;
+
+	smart_sum(req, 0, &sum);
+	ctrl->smart_told &= threshold ? (uint8_t)~NVME_SMART_TEMPERATURE : 0;
+	smart_tell(ctrl, smart_warnings(ctrl, &sum.health, sum.space_low));
+	return 0;
+}
+
+void nvmf_smart_look(struct nvmf_req *req)
+{
+	nvmf_req_call(req, smart_look_run);
 }

@@ -98,6 +98,8 @@ static void lu_event(struct bdev_user *user, enum bdev_event event)
 		if (lu->bdev->space_low)
 			scsi_lu_attention(lu, SCSI_UA_THIN_THRESHOLD);
 		break;
+	case BDEV_HEALTH:
+		break;
 	}
 }
 

@@ -345,6 +345,7 @@ static void blk_event(struct bdev_user *user, enum bdev_event event)
 		vh_device_config_changed(&dev->dev);
 		break;
 	case BDEV_THRESHOLD:
+	case BDEV_HEALTH:
 		break;
 	}
 }

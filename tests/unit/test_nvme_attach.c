@@ -191,6 +191,8 @@ static void test_other_events_are_asked_for_again(void **state)
 	assert_true(box_until(fake.aer_waiting, 1000));
 	assert_int_equal(fake.admin_commands[NVME_ADM_ASYNC_EVENT], 1 + ARRAY_SIZE(events));
 	assert_int_equal(box_ctrl()->state, NVME_CTRL_LIVE);
+	/* who uses the disk is told what the drive says of its health */
+	assert_int_equal(box_disk("nvme0n1")->told.temperature_k, 300);
 }
 
 /* ---- vectors ---- */

@@ -147,6 +147,85 @@ static void test_the_hosts_thresholds_warn(void **state)
 	down();
 }
 
+static uint16_t set_feature_begin(uint8_t fid, uint32_t cdw11)
+{
+	struct nvme_sqe sqe = tbox_sqe(NVME_ADM_SET_FEATURES, 0, fid, cdw11);
+	uint16_t cid = tbox_cmd(&admin, &sqe, NULL, 0);
+
+	loop_drain();
+	/* the drives take their time */
+	loop_advance(1000);
+	loop_advance(1000);
+	return cid;
+}
+
+static void set_feature(uint8_t fid, uint32_t cdw11)
+{
+	uint16_t cid = set_feature_begin(fid, cdw11);
+
+	assert_int_equal(tbox_wait(&admin, cid, NULL, 0, NULL, 0).status, 0);
+}
+
+static uint16_t event_ask(void)
+{
+	struct nvme_sqe sqe = tbox_sqe(NVME_ADM_ASYNC_EVENT, 0, 0, 0);
+
+	return tbox_cmd(&admin, &sqe, NULL, 0);
+}
+
+static uint32_t event_of(uint16_t cid)
+{
+	return tbox_wait(&admin, cid, NULL, 0, NULL, 0).dw0;
+}
+
+/* The event that setting a feature brings. */
+static uint32_t feature_tells(uint8_t fid, uint32_t cdw11)
+{
+	uint16_t event = event_ask(), cid = set_feature_begin(fid, cdw11);
+	uint32_t dw0 = event_of(event);
+
+	assert_int_equal(tbox_wait(&admin, cid, NULL, 0, NULL, 0).status, 0);
+	return dw0;
+}
+
+static void drive_warns(void *arg)
+{
+	struct bdev_health health = { .spare = 90, .temperature_k = 320 };
+
+	bdev_health_tell(&tbox_disk->bdev, &health);
+}
+
+/* To those who want it, once until the page is read: when that changes, and by the drive. */
+static void test_warnings_are_told(void **state)
+{
+	const uint32_t wanted = NVME_SMART_RELIABILITY | NVME_SMART_TEMPERATURE;
+	const uint32_t reliability = 0x020001, temperature = 0x020101;
+	struct tbox_pdu pdu;
+	uint16_t cid;
+
+	up();
+	assert_int_equal(feature_tells(NVME_FEAT_AEC, wanted), reliability);
+	assert_int_equal(feature_tells(NVME_FEAT_TEMPERATURE, 310), temperature);
+	/* both were told */
+	cid = event_ask();
+	set_feature(NVME_FEAT_TEMPERATURE, 309);
+	loop_task(drive_warns, NULL);
+	assert_false(tbox_recv(&admin, &pdu));
+	/* read, and over */
+	set_feature(NVME_FEAT_TEMPERATURE, 315);
+	assert_int_equal(read_page(0xffffffff), 0);
+	assert_int_equal(smart.critical_warning, NVME_SMART_RELIABILITY);
+	loop_task(drive_warns, NULL);
+	assert_int_equal(event_of(cid), temperature);
+	/* not wanted */
+	assert_int_equal(read_page(0xffffffff), 0);
+	set_feature(NVME_FEAT_AEC, 0);
+	event_ask();
+	loop_task(drive_warns, NULL);
+	assert_false(tbox_recv(&admin, &pdu));
+	down();
+}
+
 static void test_the_namespace_goes_while_its_drive_is_asked(void **state)
 {
 	struct nvme_sqe sqe = tbox_sqe(NVME_ADM_GET_LOG_PAGE, 7, NVME_LID_SMART | 127 << 16, 0);
@@ -172,6 +251,7 @@ int main(void)
 		tbox_test(test_of_one_namespace),
 		tbox_test(test_a_drive_that_does_not_answer_is_left_out),
 		tbox_test(test_the_hosts_thresholds_warn),
+		tbox_test(test_warnings_are_told),
 		tbox_test(test_the_namespace_goes_while_its_drive_is_asked),
 	};
 
