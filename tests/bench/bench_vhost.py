@@ -93,8 +93,8 @@ def counts(bench, table):
         few, many = (calls(bench, kind, op, depth, count) for count in (short, long))
         system = sum(many[name] - few.get(name, 0) for name in many if not name.startswith("epoll")) / ops
         table.row(f"{kind} {op}, depth {depth}: instructions", f"{own:.0f}",
-                  f"of Karst's own code; {total:.0f} with libc and polling; allocations {allocations:g}, "
-                  f"system calls {system:.2f}, must be 0")
+                  f"of Karst's own code; {total:.0f} with libc and polling; allocations "
+                  f"{max(allocations, 0):.2f}, system calls {max(system, 0):.2f}, must be 0")
 
 
 def bench_vhost(bench, table):
