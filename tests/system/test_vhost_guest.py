@@ -8,7 +8,7 @@ import pytest
 from conftest import artefact
 from guest import Guest
 from hosted import Karst
-from vhost_guest import Device, Load, arguments, sectors
+from vhost_guest import Device, Load, arguments, goes_on, sectors
 from vm import wait_for
 
 SCRIPT = """
@@ -48,7 +48,7 @@ class Machine:
         self.device = {name: Device(kind, self.karst.folder / f"{name}.sock", slot, queues, packed)
                        for name, (kind, slot, queues, packed) in DEVICES.items()}
         try:
-            self.guest = Guest(folder / "guest", cpus=4, extra=arguments(self.device.values()))
+            self.guest = Guest(folder / "guest", cpus=4, extra=arguments(self.device.values()), reboots=True)
             self.guest.load("virtio_scsi", "sd_mod", "sg")
         except BaseException:
             self.karst.kill()
@@ -184,3 +184,18 @@ def test_scsi_targets_come_and_go_while_the_guest_runs(machine):
     ctl("vhost target remove four 200")
     wait_for("the target gone", lambda: (200, 0) not in device.units(guest), guest.vm.process)
     load.stop()
+
+
+@pytest.mark.deadline(300)
+def test_a_guest_that_reboots_under_load_finds_its_disks_again(machine):
+    guest = machine.guest
+    names = ["packed1", "split4", "four"]
+    for name in names:
+        Load(guest, machine.path(name))
+    goes_on(machine.karst, names)
+    guest.vm.qmp("system_reset")
+    guest.rebooted()
+    guest.load("virtio_scsi", "sd_mod", "sg")
+    for name in names:
+        guest.fio(f"{name}-again", machine.path(name), VERIFY)
+        assert machine.karst.ctl(f"vhost show {name}")[0]["guest"] == "connected"
