@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "targets/vhost/req.h"
 #include "targets/vhost/vhost.h"
 
 enum {
@@ -66,7 +67,8 @@ static void queue_make(struct vh_queue *queue, const uint8_t *head)
 {
 	*queue = (struct vh_queue){
 		.ring = head[0] & PACKED ? &vh_packed_ops : &vh_split_ops,
-		.session = &session, .memory = &memory, .state = VH_QUEUE_RUNNING,
+		.session = &session, .memory = &memory, .region = vh_memory_region(&memory, 0),
+		.state = VH_QUEUE_RUNNING,
 		.event_idx = head[0] & EVENT, .indirect = head[0] & INDIRECT,
 		.size = (uint16_t)(head[1] % SIZE_MAX_ + 1),
 		.kick_fd = -1, .call_fd = -1, .err_fd = -1,
@@ -96,24 +98,29 @@ static void inflight_make(struct vh_queue *queue, const uint8_t *head, const uin
 	must(vh_inflight_start(queue) == 0);
 }
 
-static void check_request(const struct vh_req *req)
+static uint64_t check_part(const struct iovec *iov, unsigned count)
 {
 	uint64_t bytes = 0;
 
-	must(req->out_count + req->in_count <= VH_IOV_MAX);
-	for (unsigned i = 0; i < req->out_count + req->in_count; i++) {
-		const char *base = req->iov[i].iov_base;
+	for (unsigned i = 0; i < count; i++) {
+		const char *base = iov[i].iov_base;
 		bool inside = false;
 
 		for (unsigned r = 0; r < REGIONS; r++)
-			inside |= base >= regions[r].host &&
-				  req->iov[i].iov_len <= REGION_BYTES &&
+			inside |= base >= regions[r].host && iov[i].iov_len <= REGION_BYTES &&
 				  base - regions[r].host <=
-				  (ptrdiff_t)(REGION_BYTES - req->iov[i].iov_len);
-		must(inside && req->iov[i].iov_len > 0);
-		bytes += req->iov[i].iov_len;
+				  (ptrdiff_t)(REGION_BYTES - iov[i].iov_len);
+		must(inside && iov[i].iov_len > 0);
+		bytes += iov[i].iov_len;
 	}
-	must(bytes == (uint64_t)req->out_bytes + req->in_bytes);
+	return bytes;
+}
+
+static void check_request(const struct vh_req *req)
+{
+	must(req->out_count + req->in_count <= VH_IOV_MAX);
+	must(check_part(req->out, req->out_count) == req->out_bytes);
+	must(check_part(req->in, req->in_count) == req->in_bytes);
 }
 
 /* As a device takes a request apart. */
@@ -140,11 +147,15 @@ static int take(struct vh_queue *queue, struct vh_req *req)
 	req->queue = queue;
 	req->out_count = req->in_count = 0;
 	req->out_bytes = req->in_bytes = 0;
-	if (queue->again_next < queue->again_count)
-		return vh_inflight_again(queue, req);
-	rc = queue->ring->pop(queue, req);
-	if (rc > 0 && queue->inflight)
-		vh_inflight_taken(queue, req);
+	if (queue->again_next < queue->again_count) {
+		rc = vh_inflight_again(queue, req);
+	} else {
+		rc = queue->ring->pop(queue, req);
+		if (rc > 0 && queue->inflight)
+			vh_inflight_taken(queue, req);
+	}
+	req->out = req->iov;
+	req->in = req->iov + req->out_count;
 	return rc;
 }
 
