@@ -9,6 +9,7 @@ import pytest
 from conftest import TOP, artefact
 from guest import Guest
 from hosted import Karst
+from vhost_guest import Load, migrate
 
 DISKS = """
 disk create ram nvme0n1 size=64M
@@ -20,15 +21,15 @@ volume create pool/log size=16M
 
 
 def blocks():
-    """The document's examples with QEMU in them: {device: (karst's commands, QEMU's)}."""
+    """The document's examples with QEMU in them: {device: (karst's commands, QEMU's, the monitor's)}."""
     text = (TOP / "docs/vhost.md").read_text()
     found = {}
     for block in re.findall(r"(?:^    .*\n)+", text, re.M):
         lines = [line.strip() for line in block.replace("\\\n", " ").splitlines()]
         said = {prompt: [line[len(prompt):].strip() for line in lines if line.startswith(prompt)]
-                for prompt in ("karst>", "$")}
+                for prompt in ("karst>", "$", "(qemu)")}
         if said["$"]:
-            found[said["karst>"][0].split()[3]] = (said["karst>"], said["$"][0])
+            found[said["karst>"][0].split()[3]] = (said["karst>"], said["$"], said["(qemu)"])
     return found
 
 
@@ -68,11 +69,11 @@ VERIFY = "--rw=randwrite --bs=16k --size=8M --verify=crc32c --verify_fatal=1 --i
 
 
 def test_each_example_with_qemu_is_run_here():
-    assert sorted(blocks()) == ["db", "web"]
+    assert sorted(blocks()) == ["db", "here", "web"]
 
 
 def test_commands_for_a_disk_work_as_written(binary, tmp_path):
-    commands, qemu = blocks()["web"]
+    commands, (qemu,), _ = blocks()["web"]
     with Documented(binary, tmp_path, commands) as documented:
         guest = documented.start(qemu)
         guest.fio("web", "/dev/vdb", VERIFY)
@@ -81,7 +82,7 @@ def test_commands_for_a_disk_work_as_written(binary, tmp_path):
 
 
 def test_commands_for_a_scsi_adapter_work_as_written(binary, tmp_path):
-    commands, qemu = blocks()["db"]
+    commands, (qemu,), _ = blocks()["db"]
     with Documented(binary, tmp_path, commands) as documented:
         guest = documented.start(qemu)
         guest.load("virtio_scsi", "sd_mod", "sg")
@@ -89,3 +90,17 @@ def test_commands_for_a_scsi_adapter_work_as_written(binary, tmp_path):
             guest.check(f"while [ ! -b {name} ]; do usleep 10000; done")
             guest.fio("db", name, VERIFY)
         assert guest.trouble() == []
+
+
+def test_commands_for_moving_a_guest_work_as_written(binary, tmp_path):
+    commands, (first, second), (move,) = blocks()["here"]
+    with Documented(binary, tmp_path, commands) as documented:
+        source = documented.start(first)
+        load = Load(source, "/dev/vdb")
+        target = documented.start(second)
+        verb, address = move.replace("/run/karst", str(tmp_path)).split()
+        assert verb == "migrate"
+        migrate(source, target, address)
+        load.moved(target)
+        load.stop()
+        assert target.trouble() == []

@@ -50,6 +50,20 @@ def sectors(guest, path):
     return int(guest.check(f"cat /sys/block/{path.rsplit('/', 1)[1]}/size"))
 
 
+def migrate(source, target, address):
+    """Moves a guest: once this returns it runs in TARGET, which was started to wait for it at ADDRESS (unix:PATH)."""
+    target.vm.socket_ready(address.removeprefix("unix:"))
+    source.vm.qmp("migrate", uri=address)
+
+    def ended():
+        info = source.vm.qmp("query-migrate")
+        return info if info.get("status") in ("completed", "failed", "cancelled") else None
+
+    info = wait_for("the migration", ended, source.vm.process, 120)
+    assert info["status"] == "completed", f"{info}\n{target.vm.log_path.read_text()}"
+    wait_for("the guest runs there", lambda: target.vm.qmp("query-status")["running"], target.vm.process, 30)
+
+
 class Load:
     """fio writes to PATH and reads back what it wrote, again and again, until it is stopped: then all was right."""
 
@@ -60,6 +74,10 @@ class Load:
         guest.check(f"rm -f {self.end}")
         self.job = guest.start(f"while [ ! -e {self.end} ]; do "
                                f"fio --name=load --filename={path} --ioengine=libaio --direct=1 {options} || exit 1; done")
+
+    def moved(self, guest):
+        """It runs in another QEMU now."""
+        self.guest = self.job.guest = guest
 
     def stop(self):
         assert self.job.running(), self.job.output()
