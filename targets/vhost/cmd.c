@@ -318,8 +318,8 @@ static int cmd_target_list(struct cmd_ctx *ctx)
 	{ "mode", CMD_TEXT, .keyed = true, .help = "octal mode of the socket; 600" }, \
 	{ "uid", CMD_U64, .keyed = true, .help = "owner of the socket", .max = UINT32_MAX - 1 }, \
 	{ "gid", CMD_U64, .keyed = true, .help = "group of the socket", .max = UINT32_MAX - 1 }, \
-	{ "queues", CMD_U64, .keyed = true, .help = "request queues offered; one a reactor", \
-	  .min = 1, .max = VH_QUEUES_MAX - 2 }
+	{ "queues", CMD_U64, .keyed = true, .help = "request queues offered; 64", \
+	  .min = 1, .max = VH_REQUEST_QUEUES_MAX }
 
 static const struct cmd_arg create_blk_args[] = {
 	{ "NAME", CMD_NAME, .required = true, .help = "its name" },

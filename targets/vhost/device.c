@@ -215,14 +215,14 @@ static void calls_end(void)
 int vh_device_start(struct vh_device *dev, const struct vh_device_ops *ops,
 		    const struct vh_options *options)
 {
-	unsigned queues = options->queues ? options->queues : reactor_count();
+	unsigned queues = options->queues ? options->queues : VH_REQUEST_QUEUES_MAX;
 	int rc;
 
 	if (vh_device_find(options->name))
 		return -EEXIST;
 	dev->ops = ops;
 	dev->options = *options;
-	dev->queue_count = MIN(queues + ops->queues_min, VH_QUEUES_MAX);
+	dev->queue_count = queues + ops->queues_min;
 	event_init(&dev->session_gone);
 	event_signal(&dev->session_gone);
 	rc = list_empty(&devices) ? vh_call_init() : 0;

@@ -46,7 +46,8 @@
 enum {
 	VH_NAME_BYTES = 64,
 	VH_PATH_BYTES = 104,
-	VH_QUEUES_MAX = 66,             /* 64 of requests, and the two others of SCSI */
+	VH_REQUEST_QUEUES_MAX = 64,
+	VH_QUEUES_MAX = VH_REQUEST_QUEUES_MAX + 2,      /* the two others of SCSI */
 	VH_REGIONS_MAX = 64,            /* memory slots offered to a front end */
 	VH_IOV_MAX = 320,               /* pieces of memory in one request */
 	VH_CHAIN_MAX = 1024,            /* descriptors in one chain */
@@ -229,7 +230,7 @@ struct vh_options {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
-	unsigned queues;                /* request queues offered; 0: one a reactor */
+	unsigned queues;                /* request queues offered; 0: as many as there may be */
 };
 
 /* Embedded by blk's and SCSI's. Reactor 0. */

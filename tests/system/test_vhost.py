@@ -51,6 +51,17 @@ def healthy(karst):
         assert guest.read(8, 4096) == data
 
 
+def test_a_device_offers_more_queues_than_there_are_reactors(karst):
+    """A monitor that wants one for each of many processors does not start with fewer."""
+    karst.ctl(f"vhost create blk wide disk=r2 readonly socket={karst.folder}/wide.sock")
+    with blk(karst, "wide") as guest:
+        guest.start(queues=64, size=4)
+        assert struct.unpack("<Q", guest.ask(vu.GET_QUEUE_NUM))[0] == 64
+        assert all(guest.read(0, 512, queue) == bytes(512) for queue in (0, 31, 63))
+        assert len(karst.ctl("vhost queues wide")) == 64
+    karst.ctl("vhost delete wide force")
+
+
 # virtio-blk
 
 @pytest.mark.parametrize("event_idx", [False, True], ids=["flags", "event-idx"])
