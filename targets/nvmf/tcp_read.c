@@ -69,6 +69,17 @@ void nvmf_tcp_rx_drop(struct nvmf_tcp_conn *conn)
 	}
 }
 
+/* What is read next goes to the start of the buffer: not where the data of requests lies. */
+static bool rx_renew(struct nvmf_tcp_conn *conn)
+{
+	const struct nvmf_tcp_group *group = conn->group;
+
+	if (group->rx_users[rx_offset(group, conn->rx_buf) / NVMF_TCP_RX_BYTES] == 1)
+		return true;
+	nvmf_tcp_rx_drop(conn);
+	return rx_take(conn);
+}
+
 /* ---- reading ---- */
 
 /* The memory that awaited data goes to, then the receive buffer. Returns the iovecs. */
@@ -193,7 +204,8 @@ int nvmf_tcp_recv(struct nvmf_tcp_conn *conn)
 	if (conn->in_len || conn->rx >= NVMF_TCP_RX_SLOT)
 		step = recv_steps(conn, &work);
 	for (int reads = 0; reads < RECV_READS && got == RECV_FULL; reads++) {
-		if (!recv_may(conn) || step != NVMF_TCP_STEP_MORE || !conn->readable)
+		if (!recv_may(conn) || step != NVMF_TCP_STEP_MORE || !conn->readable ||
+		    !rx_renew(conn))
 			break;
 		got = recv_read(conn);
 		work += got != RECV_NONE;

@@ -286,8 +286,8 @@ static void test_host_that_takes_no_answers_does_not_delay_others(void **state)
 		goodbye(&admin[i], &io[i]);
 }
 
-/* In-capsule writes of 4 KiB, each in a segment of its own, to places beside each other. */
-static void write_small(struct tbox_conn *io, unsigned count)
+/* In-capsule writes of 4 KiB to places beside each other, APART: each in a segment of its own. */
+static void write_small(struct tbox_conn *io, unsigned count, bool apart)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct nvme_sqe w = tbox_rw(NVME_NVM_WRITE, i * 8, 8);
@@ -295,8 +295,10 @@ static void write_small(struct tbox_conn *io, unsigned count)
 		w.sgl.length = le32_make(4096);
 		w.sgl.id = NVME_SGL_DATA << 4 | NVME_SGL_OFFSET;
 		tbox_cmd(io, &w, out + (size_t)i * 4096, 4096);
-		loop_drain();
+		if (apart)
+			loop_drain();
 	}
+	loop_drain();
 }
 
 static void written_small(struct tbox_conn *io, unsigned count)
@@ -320,7 +322,7 @@ static void test_in_capsule_data_is_written_from_where_it_was_received(void **st
 	tbox_host(&admin, &io, 0);
 	fill(4);
 	tbox_disk->mode = FAKE_HELD;
-	write_small(&io, 1);
+	write_small(&io, 1, true);
 	write = list_first_entry(&tbox_disk->held, struct io, link);
 	assert_true(nvmf_tcp_rx_holds(group, write->iov[0].iov_base));
 	assert_int_equal(group->rx_free_count, NVMF_TCP_RX_COUNT - 1);
@@ -328,9 +330,24 @@ static void test_in_capsule_data_is_written_from_where_it_was_received(void **st
 	assert_int_equal(group->rx_free_count, NVMF_TCP_RX_COUNT);
 	/* what begins behind a header is not aligned enough for this one */
 	tbox_disk->bdev.align_mask = 511;
-	write_small(&io, 1);
+	write_small(&io, 1, true);
 	assert_int_equal(group->rx_free_count, NVMF_TCP_RX_COUNT);
 	written_small(&io, 1);
+	goodbye(&admin, &io);
+}
+
+/* More than a buffer comes at once, while the disk has all of it. */
+static void test_what_is_received_next_does_not_touch_data_at_the_disk(void **state)
+{
+	struct tbox_conn admin, io;
+
+	tbox_host(&admin, &io, 0);
+	fill(6);
+	tbox_disk->mode = FAKE_HELD;
+	write_small(&io, 30, false);
+	assert_int_equal(tbox_disk->held_count, 30);
+	written_small(&io, 30);
+	assert_int_equal(nvmf_tcp_group_at(0)->rx_free_count, NVMF_TCP_RX_COUNT);
 	goodbye(&admin, &io);
 }
 
@@ -345,7 +362,7 @@ static void test_slow_disk_does_not_take_all_receive_buffers(void **state)
 		tbox_host(&admin[i], &io[i], 0);
 	fill(5);
 	tbox_disk->mode = FAKE_HELD;
-	write_small(&io[0], 30);
+	write_small(&io[0], 30, true);
 	assert_int_equal(tbox_disk->held_count, 30);
 	assert_in_range(group->rx_free_count, NVMF_TCP_RX_COUNT / 2 - 1, NVMF_TCP_RX_COUNT / 2);
 	tbox_disk->bdev.volatile_cache = false;
@@ -353,7 +370,7 @@ static void test_slow_disk_does_not_take_all_receive_buffers(void **state)
 	written_small(&io[0], 30);
 	assert_int_equal(group->rx_free_count, NVMF_TCP_RX_COUNT);
 	/* it ends with all of them at the disk */
-	write_small(&io[0], 30);
+	write_small(&io[0], 30, true);
 	tbox_hangup(&io[0]);
 	assert_int_equal(fake_release(tbox_disk, 30), 30);
 	loop_drain();
@@ -420,6 +437,7 @@ int main(void)
 		tbox_test(test_host_that_takes_answers_in_drops_is_closed),
 		tbox_test(test_host_that_takes_no_answers_does_not_delay_others),
 		tbox_test(test_in_capsule_data_is_written_from_where_it_was_received),
+		tbox_test(test_what_is_received_next_does_not_touch_data_at_the_disk),
 		tbox_test(test_slow_disk_does_not_take_all_receive_buffers),
 		tbox_test(test_namespace_removed_under_load),
 	};
